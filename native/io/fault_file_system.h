@@ -1,0 +1,107 @@
+// A file system that fails on command: the tests' way to each "what if this very call fails". It
+// wraps another one, passes everything on, counts, and applies a script of rules.
+//
+//   FaultFileSystem fs(posix_file_system());
+//   fs.add({.operation = Operation::sync, .skip = 2, .error = EIO});  // the third sync fails, once
+//   fs.add({.operation = Operation::write, .path = ".wal", .short_size = 4096});
+//
+// Must outlive the files and locks it handed out. Thread-safe.
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <functional>
+#include <mutex>
+
+#include "io/file.h"
+
+namespace stonelog::io {
+
+enum class Operation : uint8_t {
+  open,
+  read,
+  write,        // WriteMode::plain
+  dsync_write,  // WriteMode::dsync
+  sync,
+  reserve,
+  punch,
+  size,
+  evict,
+  rename,
+  unlink,
+  list,
+  make_directory,
+  sync_directory,
+  free_bytes,
+  identity,
+  probe,
+  lock,
+  is_locked,
+  any,  // in rules only: whatever comes
+};
+
+const char* operation_name(Operation operation);
+
+struct FaultRule {
+  static constexpr uint64_t for_ever = UINT64_MAX;
+  static constexpr size_t no_short_write = SIZE_MAX;
+
+  Operation operation = Operation::any;
+  std::string path = {};  // a substring of the path (of either path of a rename); empty matches all
+  uint64_t skip = 0;      // so many matches pass before
+  uint64_t times = 1;     // so many fail then
+  int error = EIO;
+  // Writes only: the first `short_size` bytes are written and stay, then `error` is reported. On
+  // direct files a multiple of the block, or the wrapped file system refuses the piece.
+  size_t short_size = no_short_write;
+};
+
+class FaultFileSystem final : public FileSystem {
+ public:
+  // Called before each operation, outside all locks: it may block, or add rules.
+  using Hook = std::function<void(Operation operation, const std::string& path)>;
+
+  explicit FaultFileSystem(FileSystem& wrapped) : wrapped_(wrapped) {}
+
+  void add(FaultRule rule);  // the first rule that has something to say about a call decides
+  void clear_rules();
+  void set_hook(Hook hook);
+  uint64_t count(Operation operation) const;  // calls so far, failed ones too; `any`: all of them
+  uint64_t failures() const;                  // calls that a rule failed
+  void reset_counts();
+
+  Status open(const std::string& path, Access access, bool direct, uint32_t mode,
+              std::unique_ptr<File>* file) override;
+  Status rename(const std::string& from, const std::string& to) override;
+  Status unlink(const std::string& path) override;
+  Status list(const std::string& path, std::vector<std::string>* names) override;
+  Status make_directory(const std::string& path, bool* created) override;
+  Status sync_directory(const std::string& path) override;
+  Status free_bytes(const std::string& path, uint64_t* bytes) override;
+  Status identity(const std::string& path, uint64_t* device, uint64_t* inode) override;
+  Status probe(const std::string& directory, DirectIo wish, bool may_write, Probe* probe) override;
+  Status lock(const std::string& path, uint32_t mode, std::unique_ptr<Lock>* lock) override;
+  Status is_locked(const std::string& path, bool* locked, uint64_t* pid) override;
+  uint64_t random64() override { return wrapped_.random64(); }
+  uint64_t wall_micros() override { return wrapped_.wall_micros(); }
+
+  // For the files it hands out: counts, calls the hook and returns the failure to report, if any.
+  // *short_size is what a write has to write nevertheless.
+  Status enter(Operation operation, const std::string& path, const std::string& other = {},
+               size_t* short_size = nullptr);
+
+ private:
+  struct Armed {
+    FaultRule rule;
+    uint64_t seen = 0;
+  };
+
+  FileSystem& wrapped_;
+  mutable std::mutex mutex_;
+  std::vector<Armed> rules_;  // under mutex_
+  Hook hook_;                 // under mutex_, called without it
+  std::array<uint64_t, static_cast<size_t>(Operation::any)> counts_{};  // under mutex_
+  uint64_t failures_ = 0;                                               // under mutex_
+};
+
+}  // namespace stonelog::io
