@@ -1,0 +1,249 @@
+#include "log/group_reader.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "crc32c/crc32c.h"
+#include "format/bytes.h"
+
+namespace stonelog::log {
+
+using format::GroupKind;
+using format::kSectorBytes;
+using format::SectorState;
+
+AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+
+void AlignedBuffer::resize(size_t size) {
+  std::free(data_);
+  size_ = (size + format::kMaxBlockBytes - 1) / format::kMaxBlockBytes * format::kMaxBlockBytes;
+  data_ = size_ == 0 ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(format::kMaxBlockBytes, size_));
+  if (size_ != 0 && data_ == nullptr) std::abort();  // bounded by a segment's size; nothing sane is left
+}
+
+Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size_t* got) {
+  if (offset < begin_ || offset + size > end_) {
+    const size_t wanted = (size + block_bytes_ - 1) / block_bytes_ * block_bytes_;
+    if (buffer_.size() < std::max(wanted, window_bytes_ + block_bytes_)) {
+      buffer_.resize(std::max(wanted, window_bytes_ + block_bytes_));
+      begin_ = end_ = 0;
+    }
+    uint64_t kept = 0;
+    if (offset >= begin_ && offset < end_) {
+      kept = end_ - offset;
+      std::memmove(buffer_.data(), buffer_.data() + (offset - begin_), kept);
+    }
+    // Up to the window's size, but beyond the limit only what was asked for.
+    const uint64_t allowed = limit_ > offset ? std::min<uint64_t>(limit_ - offset, window_bytes_) : 0;
+    const size_t ahead = static_cast<size_t>((allowed + block_bytes_ - 1) / block_bytes_ * block_bytes_);
+    const size_t room = std::max(wanted, ahead) - kept;
+    size_t read = 0;
+    Status status = file_.read(offset + kept, buffer_.data() + kept, room, &read);
+    if (!status.ok()) {
+      forget();
+      return status;
+    }
+    bytes_read_ += read;
+    begin_ = offset;
+    // A partial last block cannot be continued by an aligned read, so the window ends before it next time.
+    end_ = offset + kept + read;
+    if (end_ % block_bytes_ != 0) {
+      *data = buffer_.data();
+      *got = std::min<size_t>(size, end_ - offset);
+      forget();
+      return {};
+    }
+  }
+  *data = buffer_.data() + (offset - begin_);
+  *got = std::min<size_t>(size, end_ - offset);
+  return {};
+}
+
+Status GroupReader::read_header(uint64_t offset, format::GroupHeader* header, Defect* defect) {
+  const uint8_t* block = nullptr;
+  size_t got = 0;
+  *defect = Defect::none;
+  Status status = window_.view(offset, header_.block_bytes, &block, &got);
+  if (!status.ok()) return status;
+  if (got < header_.block_bytes) {
+    *defect = Defect::short_file;
+    return {};
+  }
+  switch (format::check_sector(block, offset / kSectorBytes, header_.tag())) {
+    case SectorState::group_start:
+      break;
+    case SectorState::unwritten:
+      *defect = Defect::nothing;
+      return {};
+    case SectorState::older:
+      *defect = header_.recycled ? Defect::nothing : Defect::damaged;
+      return {};
+    case SectorState::damaged:
+      *defect = Defect::damaged;
+      return {};
+    case SectorState::valid:
+      *defect = Defect::inconsistent;  // the middle of a group where one should start
+      return {};
+  }
+  if (!format::decode_group_header(block, header_.block_bytes, header) ||
+      header->sequence != header_.sequence || header->segment_id != header_.segment_id) {
+    *defect = Defect::inconsistent;
+  }
+  return {};
+}
+
+Defect GroupReader::find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset,
+                                    uint64_t* bad_offset) const {
+  const uint64_t index = offset / kSectorBytes;
+  size_t bad = format::first_invalid(sectors, count, index, header_.tag(), true);
+  if (bad == count) return Defect::none;
+  *bad_offset = offset + bad * kSectorBytes;
+  Defect defect = Defect::incomplete;
+  for (; bad < count; bad++) {
+    const SectorState state = format::check_sector(sectors + bad * kSectorBytes, index + bad, header_.tag());
+    const bool stale = state == SectorState::older && !header_.recycled;
+    if (state == SectorState::damaged || stale) {
+      *bad_offset = offset + bad * kSectorBytes;
+      return Defect::damaged;
+    }
+    if (state == SectorState::group_start) {
+      *bad_offset = offset + bad * kSectorBytes;
+      defect = Defect::inconsistent;  // a group starts inside another one
+    }
+  }
+  return defect;
+}
+
+Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
+                         Defect* defect, uint64_t* bad_offset) {
+  *bad_offset = offset;
+  view->offset = offset;
+  if (offset + header_.block_bytes > limit) {
+    *defect = Defect::nothing;
+    return {};
+  }
+  Status status = read_header(offset, &view->header, defect);
+  if (!status.ok() || *defect != Defect::none) return status;
+  const format::GroupHeader& header = view->header;
+  const bool follows = expected.any || (header.epoch == expected.epoch && header.first_lsn == expected.first_lsn &&
+                                        (!expected.check_link || header.link == expected.link));
+  if (offset + header.file_bytes > limit || !follows) {
+    *defect = Defect::inconsistent;
+    return {};
+  }
+  if (header.codec != 0 || header.key_id != 0) {
+    return std::move(Status::of(Code::unsupported_version, "a group is compressed or encrypted, which this build cannot read"))
+        .at(header_.sequence, offset);
+  }
+  const uint8_t* sectors = nullptr;
+  size_t got = 0;
+  status = window_.view(offset, header.file_bytes, &sectors, &got);
+  if (!status.ok()) return status;
+  if (got < header.file_bytes) {
+    *defect = Defect::short_file;
+    return {};
+  }
+  const size_t count = header.file_bytes / kSectorBytes;
+  *defect = find_bad_sector(sectors, count, offset, bad_offset);
+  if (*defect != Defect::none) return {};
+  stream_.resize(count * format::kContentBytes);
+  format::unstamp(sectors, count, stream_.data());
+  *defect = parse(view);
+  return {};
+}
+
+Defect GroupReader::parse(GroupView* view) {
+  const format::GroupHeader& header = view->header;
+  view->stream = stream_.data() + format::kGroupHeaderBytes;
+  view->records.clear();
+  view->control = format::ControlContent{};
+  uint32_t body_sum = 0;
+  size_t at = 0;
+  while (at < header.stored_bytes) {
+    format::Record record;
+    const uint64_t lsn = header.first_lsn + view->records.size();
+    if (format::decode_record(view->stream, header.stored_bytes, at, lsn, &record) != format::RecordState::valid) {
+      return Defect::inconsistent;
+    }
+    body_sum = crc32c::extend(body_sum, &record.crc, sizeof record.crc);
+    if (header.kind == GroupKind::data) {
+      const bool ignorable = (record.type & format::kTypeIgnorable) != 0;
+      if (format::is_user_record(record.type)) {
+        view->records.push_back({static_cast<uint32_t>(record.payload_bytes), record.type, record.flags,
+                                 record.payload_offset});
+      } else if (!ignorable) {
+        return Defect::inconsistent;
+      }
+    } else if (!format::read_control_record(record.type, view->stream + record.payload_offset,
+                                            record.payload_bytes, &view->control)) {
+      return Defect::inconsistent;
+    }
+    at = record.end;
+  }
+  const bool complete = body_sum == header.body_sum && view->records.size() == header.count;
+  return complete ? Defect::none : Defect::inconsistent;
+}
+
+namespace {
+
+void note_group(const format::GroupHeader& header, uint64_t sequence, TailEvidence* evidence) {
+  evidence->watermark_lsn = std::max(evidence->watermark_lsn, header.durable_lsn);
+  if (header.sequence == sequence && header.kind != GroupKind::seal) {
+    evidence->watermark_end = std::max(evidence->watermark_end, header.durable_end);
+  }
+  if (header.count > 0) {
+    evidence->highest_lsn = std::max(evidence->highest_lsn, header.first_lsn + header.count - 1);
+  }
+  if (header.kind == GroupKind::control && (header.flags & format::kCloses) != 0) evidence->closes = true;
+}
+
+void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHeader& header,
+                 TailEvidence* evidence) {
+  const SectorState state = format::check_sector(sector, offset / kSectorBytes, header.tag());
+  if (state == SectorState::unwritten || (state == SectorState::older && header.recycled)) return;
+  evidence->used_end = offset + kSectorBytes;
+  if (state == SectorState::damaged || state == SectorState::older) {
+    if (!evidence->damaged) evidence->damaged_offset = offset;
+    evidence->damaged = true;
+    return;
+  }
+  evidence->current = true;
+  if (format::load<uint16_t>(sector + format::kStampFirstRecord) != format::kNoRecord) {
+    const auto low = format::load<uint16_t>(sector + format::kStampLsnLow);
+    const auto ahead = static_cast<uint16_t>(low - evidence->base_lsn);
+    evidence->highest_lsn = std::max(evidence->highest_lsn, evidence->base_lsn + ahead);
+  }
+  format::GroupHeader group;
+  if (state == SectorState::group_start && offset % header.block_bytes == 0 &&
+      format::decode_group_header(sector, header.block_bytes, &group)) {
+    note_group(group, header.sequence, evidence);
+  }
+}
+
+}  // namespace
+
+Status scan_tail(io::File& file, const format::SegmentHeader& header, uint64_t from, uint64_t to,
+                 size_t window_bytes, TailEvidence* evidence) {
+  FileWindow window(file, header.block_bytes, window_bytes);
+  for (uint64_t at = from; at < to;) {
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(window_bytes, to - at));
+    const uint8_t* data = nullptr;
+    size_t got = 0;
+    Status status = window.view(at, wanted, &data, &got);
+    if (!status.ok()) return std::move(status).at(header.sequence, at);
+    const size_t whole = got / kSectorBytes * kSectorBytes;
+    for (size_t i = 0; i < whole; i += kSectorBytes) {
+      if (format::is_zero(data + i, 64) && format::is_zero(data + i, kSectorBytes)) continue;
+      note_sector(data + i, at + i, header, evidence);
+    }
+    if (got < wanted) {
+      evidence->short_file = true;
+      return {};
+    }
+    at += wanted;
+  }
+  return {};
+}
+
+}  // namespace stonelog::log

@@ -1,0 +1,84 @@
+#include "log/loaded_segment.h"
+
+#include <algorithm>
+
+namespace stonelog::log {
+
+namespace {
+
+// A header that is not intact can be made good from the start group, which repeats the identity: only
+// salvage goes on with such a segment.
+void rebuild_header(FileWindow* window, LoadedSegment* out) {
+  const uint32_t block_bytes = format::kMinBlockBytes;
+  const uint8_t* block = nullptr;
+  size_t got = 0;
+  if (!window->view(format::kFirstGroupBlock * block_bytes, block_bytes, &block, &got).ok() || got < block_bytes) {
+    return;
+  }
+  format::GroupHeader group;
+  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence) return;
+  out->header = format::SegmentHeader{};
+  out->header.block_bytes = block_bytes;
+  out->header.sequence = group.sequence;
+  out->header.segment_id = group.segment_id;
+  out->header.file_bytes = out->size / block_bytes * block_bytes;
+  out->header.recycled = true;
+  out->header_rebuilt = true;
+}
+
+Status read_seal_and_start(io::File& file, LoadedSegment* out) {
+  const uint32_t block = out->header.block_bytes;
+  GroupReader reader(file, out->header, size_t{format::kFirstGroupBlock + 1} * block);
+  Expectation any;
+  any.any = true;
+  GroupView view;
+  uint64_t bad_offset = 0;
+  Status status = reader.read(uint64_t{block}, 2 * uint64_t{block}, any, &view, &out->seal_defect, &bad_offset);
+  if (!status.ok()) return status;
+  if (out->seal_defect == Defect::none) {
+    out->seal_group = view.header;
+    out->seal = view.control;
+    if (view.header.kind != format::GroupKind::seal || !view.control.has_seal) out->seal_defect = Defect::inconsistent;
+  }
+  status = reader.read(format::kFirstGroupBlock * uint64_t{block}, out->header.file_bytes, any, &view,
+                       &out->start_defect, &out->start_bad_offset);
+  if (!status.ok()) return status;
+  if (out->start_defect == Defect::none) {
+    out->start_group = view.header;
+    out->start = view.control;
+    const bool complete = view.control.has_predecessor && view.control.has_state && view.control.has_head;
+    if (view.header.kind != format::GroupKind::start || !complete) out->start_defect = Defect::inconsistent;
+  }
+  return {};
+}
+
+}  // namespace
+
+Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe& probe, bool evict,
+                    LoadedSegment* out) {
+  std::unique_ptr<io::File> file;
+  Status status = fs.open(path, io::Access::read, probe.direct, 0, &file);
+  if (!status.ok()) return status;
+  if (evict) {
+    status = file->evict();
+    if (!status.ok()) return status;
+  }
+  status = file->size(&out->size);
+  if (!status.ok()) return status;
+  FileWindow window(*file, probe.block_size, 3 * size_t{probe.block_size});
+  const uint8_t* block = nullptr;
+  size_t got = 0;
+  status = window.view(0, probe.block_size, &block, &got);
+  if (!status.ok()) return status;
+  AlignedBuffer padded(probe.block_size);
+  std::fill(padded.data(), padded.data() + padded.size(), uint8_t{0});
+  std::copy(block, block + got, padded.data());
+  out->header_state = format::decode_segment_header(padded.data(), &out->header, &out->version);
+  if (out->header_state == format::HeaderState::damaged) rebuild_header(&window, out);
+  if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {
+    return read_seal_and_start(*file, out);
+  }
+  return {};
+}
+
+}  // namespace stonelog::log

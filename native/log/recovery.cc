@@ -1,0 +1,737 @@
+#include "log/recovery.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "log/loaded_segment.h"
+#include "log/salvage.h"
+
+namespace stonelog::log {
+
+using format::HeaderState;
+
+std::string segment_name(uint64_t sequence) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%020llu.wal", static_cast<unsigned long long>(sequence));
+  return name;
+}
+
+bool parse_segment_name(const std::string& name, uint64_t* sequence) {
+  if (name.size() != 24 || name.compare(20, 4, ".wal") != 0) return false;
+  *sequence = 0;
+  for (size_t i = 0; i < 20; i++) {
+    if (name[i] < '0' || name[i] > '9') return false;
+    *sequence = *sequence * 10 + static_cast<uint64_t>(name[i] - '0');
+  }
+  return *sequence > 0;
+}
+
+namespace {
+
+const char* defect_reason(Defect defect) {
+  switch (defect) {
+    case Defect::damaged:
+      return "a sector is damaged";
+    case Defect::inconsistent:
+      return "intact sectors contradict each other";
+    case Defect::short_file:
+      return "the file is too short";
+    default:
+      return "a part that was durable is missing";
+  }
+}
+
+uint32_t defect_evidence(Defect defect) {
+  switch (defect) {
+    case Defect::damaged:
+      return kDamagedSector;
+    case Defect::inconsistent:
+      return kInconsistent;
+    case Defect::short_file:
+      return kShortFile;
+    default:
+      return kSealContradicted;
+  }
+}
+
+// Examines one log. The members are what is known so far; the order of the calls in run() is the order
+// of recovery in docs/durability.md.
+class Examiner {
+ public:
+  Examiner(io::FileSystem& fs, const std::string& directory, const io::Probe& probe,
+           const RecoveryPolicy& policy, Examination* out)
+      : fs_(fs), directory_(directory), probe_(probe), policy_(policy), out_(out) {}
+
+  Status run();
+
+ private:
+  Status load_all();
+  Status judge_header(LoadedSegment* loaded);
+  void find_chain();
+  Status move_head_on();
+  void take_head(const GroupView& view);
+  void judge_missing();
+  Status walk();
+  Status walk_segment(size_t k);
+  Status scan_groups(size_t k, io::File& file, uint64_t proven_end, SegmentEntry* entry);
+  void pass_group(const GroupView& view, SegmentEntry* entry);
+  Status pass_damage(GroupReader* reader, Defect defect, uint64_t bad_offset, SegmentEntry* entry, bool* passed);
+  Status look_behind(size_t k, io::File& file, uint64_t from);
+  Status look_at_rest(size_t k);
+  Status look_at(const LoadedSegment& loaded, uint64_t from, bool whole_file);
+  Status salvage_all();
+  Status salvage_segment(const LoadedSegment& loaded, uint64_t limit);
+  Status finish();
+  Status look_at_superseded();
+  void sort_files();
+  void report_loss(const RecoveryRow& row);
+  Status refuse(const RecoveryRow& row) const;
+
+  Status open_file(const LoadedSegment& loaded, bool sync, std::unique_ptr<io::File>* file);
+  void note(uint32_t evidence, uint64_t segment, uint64_t offset, const std::string& reason);
+  uint64_t proven_end(size_t k, uint64_t* last_lsn) const;
+  const LoadedSegment& link(size_t k) const { return *chain_[k]; }
+
+  io::FileSystem& fs_;
+  const std::string directory_;
+  const io::Probe probe_;
+  const RecoveryPolicy policy_;
+  Examination* out_;
+
+  std::vector<LoadedSegment> loaded_;
+  std::vector<const LoadedSegment*> chain_;  // oldest first
+  std::vector<std::string> temporary_;
+  struct Missing {
+    uint64_t sequence;
+    bool accepted;  // the life that names it accepted it
+  };
+  std::vector<Missing> missing_;  // predecessors that are named but not there
+  uint32_t evidence_ = 0;
+  uint64_t bad_segment_ = 0;  // the first damage met
+  uint64_t bad_offset_ = 0;
+  std::string bad_reason_;
+
+  bool stopped_ = false;  // the accepted end is found
+  uint64_t last_lsn_ = 0;
+  uint32_t checksum_ = 0;
+  bool closed_ = false;
+  uint64_t seen_watermark_ = 0;  // the highest durable LSN stated by a group that was passed
+  uint64_t highest_lsn_ = 0;     // the highest LSN seen anywhere
+};
+
+void Examiner::note(uint32_t evidence, uint64_t segment, uint64_t offset, const std::string& reason) {
+  if ((evidence_ & ~(kTrailing | kClosed)) == 0) {
+    bad_segment_ = segment;
+    bad_offset_ = offset;
+    bad_reason_ = reason;
+  }
+  evidence_ |= evidence;
+}
+
+Status Examiner::open_file(const LoadedSegment& loaded, bool sync, std::unique_ptr<io::File>* file) {
+  Status status = fs_.open(directory_ + "/" + loaded.name, io::Access::read, probe_.direct, 0, file);
+  if (!status.ok()) return std::move(status).at(loaded.sequence, 0);
+  if (!sync || !policy_.sync) return {};
+  // Nothing is believed, or shown to anyone, that a power cut could still take back.
+  status = (*file)->sync();
+  if (status.ok()) status = (*file)->evict();
+  return std::move(status).at(loaded.sequence, 0);
+}
+
+Status Examiner::judge_header(LoadedSegment* loaded) {
+  const std::string path = directory_ + "/" + loaded->name;
+  if (loaded->header_state == HeaderState::unsupported) {
+    Status status = Status::of(Code::unsupported_version, "the file was written by another version of the format");
+    status.path = path;
+    status.detail += " (" + std::to_string(loaded->version >> 16) + "." + std::to_string(loaded->version & 0xffff) +
+                     ", this build reads " + std::to_string(format::kVersion) + "." +
+                     std::to_string(format::kSubVersion) + ")";
+    return std::move(status).at(loaded->sequence, 0);
+  }
+  if (loaded->header_state == HeaderState::not_a_log) {
+    Status status = Status::of(Code::not_a_log, "the file has a segment's name but is not a segment");
+    status.path = path;
+    return std::move(status).at(loaded->sequence, 0);
+  }
+  if (loaded->header_state != HeaderState::valid) {
+    note(kDamagedHeader, loaded->sequence, 0, "the segment's header is damaged");
+  } else if (loaded->header.sequence != loaded->sequence) {
+    note(kInconsistent, loaded->sequence, 0, "the file is another segment under this name");
+    loaded->start_defect = Defect::inconsistent;
+  } else if (loaded->size != loaded->header.file_bytes) {
+    note(kShortFile, loaded->sequence, loaded->size, "the file is not of the size it was given");
+  }
+  return {};
+}
+
+Status Examiner::load_all() {
+  std::vector<std::string> names;
+  Status status = fs_.list(directory_, &names);
+  if (!status.ok()) return status;
+  for (const std::string& name : names) {
+    LoadedSegment loaded;
+    const size_t suffix = sizeof(kTemporarySuffix) - 1;
+    if (name.size() > suffix && name.compare(name.size() - suffix, suffix, kTemporarySuffix) == 0) {
+      temporary_.push_back(name);
+    }
+    if (!parse_segment_name(name, &loaded.sequence)) continue;
+    loaded.name = name;
+    status = load_segment(fs_, directory_ + "/" + name, probe_, !probe_.direct && policy_.sync, &loaded);
+    if (!status.ok()) return std::move(status).at(loaded.sequence, 0);
+    status = judge_header(&loaded);
+    if (!status.ok()) return status;
+    out_->highest_sequence = loaded.sequence;
+    loaded_.push_back(std::move(loaded));
+  }
+  return {};
+}
+
+// From the newest segment that has a start group down the predecessors it names. A predecessor that is
+// missing leaves a gap, behind which the chain goes on with what is there.
+void Examiner::find_chain() {
+  size_t at = loaded_.size();
+  while (at > 0 && !loaded_[at - 1].started()) at--;
+  if (at == 0) {
+    note(kInconsistent, loaded_.front().sequence, 0, "no segment has an intact start group");
+    return;
+  }
+  const LoadedSegment* cursor = &loaded_[at - 1];
+  out_->state = cursor->start.state;
+  out_->log_id = cursor->header.log_id;
+  if (cursor->sealed() && cursor->seal.has_state) out_->state = cursor->seal.state;
+  chain_.push_back(cursor);
+  while (cursor->start.predecessor.sequence >= out_->state.first_sequence) {
+    const format::Predecessor& wanted = cursor->start.predecessor;
+    const LoadedSegment* found = nullptr;
+    for (size_t i = at - 1; i-- > 0 && found == nullptr;) {
+      const LoadedSegment& candidate = loaded_[i];
+      if (candidate.sequence > wanted.sequence || candidate.sequence < out_->state.first_sequence) continue;
+      if (!candidate.started()) continue;
+      found = &candidate;
+      at = i + 1;
+    }
+    const bool exact = found != nullptr && found->sequence == wanted.sequence &&
+                       found->header.segment_id == wanted.segment_id;
+    const bool known = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), wanted.sequence) > 0;
+    if (!exact && !known) missing_.push_back({wanted.sequence, cursor->life_start()});
+    if (found == nullptr) break;
+    chain_.push_back(found);
+    cursor = found;
+  }
+  std::reverse(chain_.begin(), chain_.end());
+}
+
+// Where segments are missing, a head that moved on in the newest segment may be the reason. Unlinks reach the
+// disk in any order: of the released 1, 2 and 3 only 2 may be gone, and then 1 is not of the log either.
+Status Examiner::move_head_on() {
+  if (missing_.empty() || chain_.empty()) return {};
+  const LoadedSegment& tip = *chain_.back();
+  std::unique_ptr<io::File> file;
+  Status status = open_file(tip, !tip.closed(), &file);
+  if (!status.ok()) return status;
+  GroupReader reader(*file, tip.header, kScanWindowBytes);
+  Expectation expected;
+  expected.any = true;
+  GroupView view;
+  for (uint64_t at = format::kFirstGroupBlock * uint64_t{tip.header.block_bytes};; at += view.header.file_bytes) {
+    Defect defect = Defect::none;
+    uint64_t bad_offset = 0;
+    status = reader.read(at, tip.header.file_bytes, expected, &view, &defect, &bad_offset);
+    if (!status.ok()) return std::move(status).at(tip.sequence, at);
+    if (defect != Defect::none) break;
+    take_head(view);
+    expected = {view.header.first_lsn + view.header.count, view.header.epoch, view.header.checksum};
+  }
+  const uint64_t first = out_->state.first_sequence;
+  std::erase_if(missing_, [&](const Missing& missing) { return missing.sequence < first; });
+  std::erase_if(chain_, [&](const LoadedSegment* segment) { return segment->sequence < first; });
+  return {};
+}
+
+// The state of the newest start group is known already: older segments, read after it, take nothing back.
+void Examiner::take_head(const GroupView& view) {
+  const bool newer = view.control.has_head && view.control.state.first_sequence > out_->state.first_sequence;
+  if (view.header.kind == format::GroupKind::control && newer) format::apply(view.control, &out_->state);
+}
+
+// A head that moved on after the newest start group allows what is below it to be gone, so this is judged
+// when the control groups of the tip were read. A file is named in its directory before anything names it as
+// a predecessor, but start groups are pipelined: 7 and 8 may be in flight together, and only that of 8 survive.
+void Examiner::judge_missing() {
+  for (const Missing& missing : missing_) {
+    if (missing.sequence < out_->state.first_sequence) continue;
+    const auto present = std::find_if(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& segment) {
+      return segment.sequence == missing.sequence;
+    });
+    if (present == loaded_.end()) {
+      note(kMissingSegment, missing.sequence, 0, "the segment is missing");
+      continue;
+    }
+    const Defect defect = present->start_defect;
+    const bool torn = defect == Defect::nothing || defect == Defect::incomplete;
+    if (torn && !missing.accepted && !present->sealed()) continue;  // the watermarks behind it were judged
+    note(present->started() ? kInconsistent : defect_evidence(defect), missing.sequence, present->start_bad_offset,
+         "the segment's start group cannot be read, or is of another segment");
+  }
+}
+
+// Where segment k ends, if that is proven without scanning it; else 0.
+uint64_t Examiner::proven_end(size_t k, uint64_t* last_lsn) const {
+  const LoadedSegment& segment = link(k);
+  if (k + 1 < chain_.size()) {
+    const LoadedSegment& next = link(k + 1);
+    const format::Predecessor& stated = next.start.predecessor;
+    if (next.life_start() && stated.sequence == segment.sequence) {
+      *last_lsn = stated.last_lsn;
+      return stated.end;
+    }
+  }
+  if (!segment.sealed()) return 0;
+  *last_lsn = segment.seal.seal.last_lsn;
+  return segment.seal.seal.end;
+}
+
+Status Examiner::walk() {
+  last_lsn_ = link(0).start_group.first_lsn - 1;
+  highest_lsn_ = last_lsn_;
+  for (size_t k = 0; k < chain_.size() && !stopped_; k++) {
+    Status status = walk_segment(k);
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+Status Examiner::walk_segment(size_t k) {
+  const LoadedSegment& segment = link(k);
+  const bool tip = k + 1 == chain_.size();
+  SegmentEntry entry;
+  entry.header = segment.header;
+  entry.first_lsn = segment.start_group.first_lsn;
+  entry.epoch = segment.start_group.epoch;
+  entry.salvaged = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), segment.sequence) > 0;
+  const bool follows = entry.first_lsn == last_lsn_ + 1 ||
+                       (entry.first_lsn > last_lsn_ &&
+                        format::is_hole(out_->state.holes, last_lsn_ + 1, entry.first_lsn - 1));
+  if (!follows) {
+    note(kMissingSegment, segment.sequence, 0, "records before this segment are missing");
+    stopped_ = true;
+    return {};
+  }
+  uint64_t proven_last = 0;
+  const uint64_t end = proven_end(k, &proven_last);
+  if (segment.seal_defect == Defect::damaged || segment.seal_defect == Defect::inconsistent) {
+    if (!entry.salvaged) note(defect_evidence(segment.seal_defect), segment.sequence, segment.header.block_bytes, "the seal is damaged");
+  }
+  if (segment.sealed() && !tip && !link(k + 1).life_start() &&
+      (link(k + 1).start.predecessor.end != segment.seal.seal.end ||
+       link(k + 1).start.predecessor.sequence != segment.sequence || segment.closed())) {
+    note(kSealContradicted, segment.sequence, segment.header.block_bytes, "the seal and the successor disagree");
+  }
+  if (tip && segment.sealed() && !segment.closed()) {
+    note(kMissingSegment, segment.sequence + 1, 0, "the segment that the seal of its predecessor proves is missing");
+  }
+  entry.sealed = end != 0;
+  entry.cut = entry.sealed && !(segment.sealed() && segment.seal.seal.end == end);
+  const bool state_known = !tip || !segment.closed() || segment.seal.has_state;
+  if (entry.sealed && !policy_.scan_all && state_known) {
+    entry.end = end;
+    entry.last_lsn = proven_last;
+    last_lsn_ = highest_lsn_ = proven_last;
+    seen_watermark_ = std::max(seen_watermark_, proven_last);
+    checksum_ = segment.sealed() && segment.seal.seal.end == end ? segment.seal.seal.checksum : 0;
+    closed_ = tip && segment.closed();
+    out_->segments.push_back(entry);
+    return {};
+  }
+  std::unique_ptr<io::File> file;
+  Status status = open_file(segment, !entry.sealed, &file);
+  if (!status.ok()) return status;
+  out_->report.scanned_segments++;
+  status = scan_groups(k, *file, end, &entry);
+  entry.last_lsn = last_lsn_;
+  out_->segments.push_back(entry);
+  if (status.ok() && entry.sealed && !stopped_ && last_lsn_ != proven_last &&
+      !(last_lsn_ < proven_last && format::is_hole(out_->state.holes, last_lsn_ + 1, proven_last))) {
+    note(kSealContradicted, segment.sequence, entry.end, "the segment ends before its last record");
+    stopped_ = true;
+  } else if (entry.sealed && !stopped_) {
+    out_->segments.back().last_lsn = last_lsn_ = proven_last;
+    closed_ = tip && segment.closed();
+  }
+  return status;
+}
+
+void Examiner::pass_group(const GroupView& view, SegmentEntry* entry) {
+  entry->end = view.offset + view.header.file_bytes;
+  checksum_ = view.header.checksum;
+  last_lsn_ = view.header.first_lsn + view.header.count - 1;
+  highest_lsn_ = std::max(highest_lsn_, last_lsn_);
+  seen_watermark_ = std::max(seen_watermark_, view.header.durable_lsn);
+  out_->report.records += view.header.count;
+  closed_ = view.header.kind == format::GroupKind::control && (view.header.flags & format::kCloses) != 0;
+  take_head(view);
+}
+
+Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntry* entry) {
+  const LoadedSegment& segment = link(k);
+  GroupReader reader(file, segment.header, kScanWindowBytes);
+  const uint64_t limit = end != 0 ? std::min(end, segment.header.file_bytes) : segment.header.file_bytes;
+  uint64_t at = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};
+  entry->end = at;
+  GroupView view;
+  Expectation expected{entry->first_lsn, entry->epoch, checksum_, false};
+  while (at < limit || end == 0) {
+    Defect defect = Defect::none;
+    uint64_t bad_offset = 0;
+    Status status = reader.read(at, limit, expected, &view, &defect, &bad_offset);
+    if (!status.ok()) return std::move(status).at(segment.sequence, at);
+    if (defect == Defect::none) {
+      pass_group(view, entry);
+      expected = {last_lsn_ + 1, entry->epoch, checksum_, true};
+      at = entry->end;
+      continue;
+    }
+    out_->report.scanned_bytes += entry->end;
+    if (end != 0) {
+      bool passed = false;
+      status = pass_damage(&reader, defect, bad_offset, entry, &passed);
+      if (!status.ok()) return status;
+      if (!passed) {
+        // What is cut here was durable: it is kept aside before its bytes are given up.
+        out_->tail_end = limit;
+        out_->report.truncated_bytes += limit - entry->end;
+        return look_at_rest(k);
+      }
+      out_->report.scanned_bytes -= entry->end;
+      expected.any = true;
+      at = entry->end;
+      continue;
+    }
+    const bool continues = k + 1 < chain_.size() && link(k + 1).start.predecessor.end == at &&
+                           link(k + 1).start.predecessor.sequence == segment.sequence &&
+                           link(k + 1).start.predecessor.last_lsn == last_lsn_ && defect == Defect::nothing;
+    if (continues) return {};
+    stopped_ = true;
+    if (defect != Defect::nothing && defect != Defect::incomplete) {
+      note(defect_evidence(defect), segment.sequence, bad_offset, defect_reason(defect));
+    }
+    return look_behind(k, file, at);
+  }
+  out_->report.scanned_bytes += entry->end;
+  return {};
+}
+
+// Damage in a segment whose end is proven. In a segment that was salvaged before, what is missing must be
+// a known hole; else it is new damage, and the accepted log ends here.
+Status Examiner::pass_damage(GroupReader* reader, Defect defect, uint64_t bad_offset, SegmentEntry* entry,
+                             bool* passed) {
+  const uint64_t sequence = entry->header.sequence;
+  if (entry->salvaged) {
+    uint64_t proven_last = 0;
+    uint64_t limit = 0;
+    for (size_t k = 0; k < chain_.size(); k++) {
+      if (chain_[k]->sequence == sequence) limit = proven_end(k, &proven_last);
+    }
+    SalvagedRegion region;
+    Status status = salvage_region(reader, entry->end, limit, last_lsn_, &region);
+    if (!status.ok()) return std::move(status).at(sequence, entry->end);
+    bool known = true;
+    for (const SalvagedRecord& record : region.records) {
+      if (record.lsn > last_lsn_ + 1) known = known && format::is_hole(out_->state.holes, last_lsn_ + 1, record.lsn - 1);
+      last_lsn_ = record.lsn;
+    }
+    out_->report.records += region.records.size();
+    if (known) {
+      entry->end = region.resume;
+      *passed = true;
+      return {};
+    }
+  }
+  note(defect_evidence(defect), sequence, bad_offset, defect_reason(defect));
+  stopped_ = true;
+  return {};
+}
+
+// The chain of groups is broken at `from` in an unsealed segment: what lies behind tells why.
+Status Examiner::look_behind(size_t k, io::File& file, uint64_t from) {
+  const LoadedSegment& segment = link(k);
+  TailEvidence tail;
+  tail.base_lsn = last_lsn_;
+  Status status = scan_tail(file, segment.header, from, segment.header.file_bytes, kScanWindowBytes, &tail);
+  if (!status.ok()) return status;
+  out_->report.scanned_bytes += segment.header.file_bytes - from;
+  highest_lsn_ = std::max(highest_lsn_, tail.highest_lsn);
+  if (tail.damaged) note(kDamagedSector, segment.sequence, tail.damaged_offset, defect_reason(Defect::damaged));
+  if (tail.short_file) note(kShortFile, segment.sequence, segment.size, defect_reason(Defect::short_file));
+  if (tail.watermark_lsn > last_lsn_ || tail.watermark_end > from) {
+    note(kBelowWatermark, segment.sequence, from, defect_reason(Defect::incomplete));
+  }
+  if (tail.current) note(kTrailing, segment.sequence, from, "a write was torn");
+  if (tail.used_end > from) {
+    out_->tail_end = tail.used_end;
+    out_->report.truncated_bytes += tail.used_end - from;
+  }
+  return look_at_rest(k);
+}
+
+// Segments after the broken one, of the chain or only prepared.
+Status Examiner::look_at_rest(size_t k) {
+  for (const LoadedSegment& segment : loaded_) {
+    if (segment.sequence <= link(k).sequence || segment.header_state != HeaderState::valid) continue;
+    const uint64_t from = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};
+    Status status = look_at(segment, from, true);
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+Status Examiner::look_at(const LoadedSegment& loaded, uint64_t from, bool whole_file) {
+  std::unique_ptr<io::File> file;
+  Status status = open_file(loaded, true, &file);
+  if (!status.ok()) return status;
+  TailEvidence tail;
+  tail.base_lsn = last_lsn_;
+  status = scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &tail);
+  if (!status.ok()) return status;
+  out_->report.scanned_bytes += loaded.header.file_bytes - from;
+  out_->report.scanned_segments += whole_file ? 1 : 0;
+  highest_lsn_ = std::max(highest_lsn_, tail.highest_lsn);
+  if (loaded.sealed() && loaded.seal.seal.last_lsn > last_lsn_) {
+    note(kSealContradicted, loaded.sequence, loaded.header.block_bytes, defect_reason(Defect::incomplete));
+  }
+  if (tail.damaged) note(kDamagedSector, loaded.sequence, tail.damaged_offset, defect_reason(Defect::damaged));
+  if (tail.watermark_lsn > last_lsn_) {
+    note(kBelowWatermark, out_->segments.empty() ? loaded.sequence : out_->segments.back().header.sequence,
+         out_->segments.empty() ? 0 : out_->segments.back().end, defect_reason(Defect::incomplete));
+  }
+  if (tail.current) note(kTrailing, loaded.sequence, from, "a write was torn");
+  if (tail.current || tail.damaged) {
+    out_->report.truncated_bytes += tail.used_end - from;
+    out_->dead.push_back(loaded.name);
+  }
+  return {};
+}
+
+Status Examiner::salvage_segment(const LoadedSegment& loaded, uint64_t limit) {
+  std::unique_ptr<io::File> file;
+  Status status = open_file(loaded, false, &file);
+  if (!status.ok()) return status;
+  GroupReader reader(*file, loaded.header, kScanWindowBytes);
+  SegmentEntry entry;
+  entry.header = loaded.header;
+  entry.first_lsn = last_lsn_ + 1;
+  entry.epoch = loaded.started() ? loaded.start_group.epoch : out_->state.epoch.number;
+  entry.sealed = true;
+  entry.salvaged = true;
+  GroupView view;
+  Expectation any;
+  any.any = true;
+  bool intact = true;
+  const auto lose = [&](uint64_t next) {
+    if (next <= last_lsn_ + 1) return true;
+    intact = false;
+    if (!format::is_hole(out_->state.holes, last_lsn_ + 1, next - 1)) {
+      out_->report.lost.push_back({last_lsn_ + 1, next - 1, loaded.sequence, entry.end, bad_reason_, ""});
+    }
+    return format::add_hole(&out_->state.holes, last_lsn_ + 1, next - 1);
+  };
+  bool room = true;
+  uint64_t at = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
+  entry.end = at;
+  while (at < limit) {
+    Defect defect = Defect::none;
+    uint64_t bad_offset = 0;
+    status = reader.read(at, limit, any, &view, &defect, &bad_offset);
+    if (!status.ok()) return std::move(status).at(loaded.sequence, at);
+    if (defect == Defect::none && view.header.first_lsn > last_lsn_) {
+      room = lose(view.header.first_lsn) && room;
+      pass_group(view, &entry);
+      at = entry.end;
+      continue;
+    }
+    intact = false;
+    SalvagedRegion region;
+    status = salvage_region(&reader, at, limit, last_lsn_, &region);
+    if (!status.ok()) return std::move(status).at(loaded.sequence, at);
+    for (const SalvagedRecord& record : region.records) {
+      room = lose(record.lsn) && room;
+      last_lsn_ = record.lsn;
+      out_->report.records++;
+      entry.end = region.resume;
+    }
+    at = region.resume;
+  }
+  if (!room) return Status::of(Code::corrupt, "there are more separate losses than a log can record");
+  entry.last_lsn = last_lsn_;
+  if (!intact || loaded.header_rebuilt || !loaded.started()) out_->state.salvaged.push_back(loaded.sequence);
+  else entry.salvaged = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), loaded.sequence) > 0;
+  out_->segments.push_back(entry);
+  return {};
+}
+
+// Keeps every readable record of all segments; what is missing between them becomes known holes.
+Status Examiner::salvage_all() {
+  out_->segments.clear();
+  out_->dead.clear();
+  out_->report.records = 0;
+  out_->tail_end = 0;
+  last_lsn_ = out_->state.first_lsn - 1;
+  for (const LoadedSegment& loaded : loaded_) {
+    if (loaded.sequence < out_->state.first_sequence) continue;
+    if (loaded.header_state != HeaderState::valid && !loaded.header_rebuilt) {
+      out_->dead.push_back(loaded.name);
+      continue;
+    }
+    uint64_t limit = loaded.header.file_bytes;
+    bool superseded = false;  // cut as a whole by a later life
+    for (size_t k = 0; k < chain_.size(); k++) {
+      const format::Predecessor& stated = link(k).start.predecessor;
+      if (!link(k).life_start()) continue;
+      if (stated.sequence == loaded.sequence) limit = std::min(limit, stated.end);
+      superseded = superseded || (stated.sequence < loaded.sequence && loaded.sequence < link(k).sequence);
+    }
+    if (superseded) continue;
+    if (!loaded.started() && loaded.start_defect == Defect::nothing &&
+        (chain_.empty() || loaded.sequence > chain_.back()->sequence)) {
+      continue;  // prepared, never used
+    }
+    Status status = salvage_segment(loaded, std::min(limit, loaded.size));
+    if (!status.ok()) return status;
+  }
+  closed_ = false;
+  return {};
+}
+
+// Files that a later life passed over: what holds anything was cut, and a crash came before it was moved.
+Status Examiner::look_at_superseded() {
+  for (const LoadedSegment& segment : loaded_) {
+    if (chain_.empty() || segment.sequence > chain_.back()->sequence || segment.started()) continue;
+    if (segment.sequence < out_->state.first_sequence || segment.header_state != HeaderState::valid) continue;
+    std::unique_ptr<io::File> file;
+    Status status = open_file(segment, false, &file);
+    if (!status.ok()) return status;
+    TailEvidence tail;
+    const uint64_t from = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};
+    status = scan_tail(*file, segment.header, from, segment.header.file_bytes, kScanWindowBytes, &tail);
+    if (!status.ok()) return status;
+    const bool listed = std::count(out_->dead.begin(), out_->dead.end(), segment.name) > 0;
+    if (tail.used_end > 0 && !listed) out_->dead.push_back(segment.name);
+  }
+  return {};
+}
+
+// What is not of the accepted log: removed if it never was or no longer is of it, kept aside if it was cut.
+void Examiner::sort_files() {
+  for (const LoadedSegment& loaded : loaded_) {
+    const auto is_kept = [&](const SegmentEntry& entry) { return entry.header.sequence == loaded.sequence; };
+    if (std::any_of(out_->segments.begin(), out_->segments.end(), is_kept)) continue;
+    if (std::find(out_->dead.begin(), out_->dead.end(), loaded.name) != out_->dead.end()) continue;
+    const bool unused = loaded.header_state == HeaderState::valid && !loaded.started() &&
+                        loaded.start_defect == Defect::nothing;
+    if (loaded.sequence < out_->state.first_sequence || unused) {
+      out_->leftover.push_back(loaded.name);
+    } else {
+      out_->dead.push_back(loaded.name);
+    }
+  }
+  out_->leftover.insert(out_->leftover.end(), temporary_.begin(), temporary_.end());
+}
+
+Status Examiner::refuse(const RecoveryRow& row) const {
+  const Code code = row.verdict == Verdict::corrupt ? Code::corrupt : Code::torn_tail;
+  Status status = Status::of(code, bad_reason_ + " (" + row.name + ": " + row.why + ")");
+  status.path = directory_ + "/" + segment_name(bad_segment_);
+  return std::move(status).at(bad_segment_, bad_offset_);
+}
+
+void Examiner::report_loss(const RecoveryRow& row) {
+  RecoveryReport& report = out_->report;
+  if (row.verdict == Verdict::clean || (policy_.damage == OnDamage::skip && row.verdict == Verdict::corrupt)) return;
+  const uint64_t from = last_lsn_ + 1;
+  report.lost.push_back({from, std::max(highest_lsn_, from), bad_segment_, bad_offset_, bad_reason_, ""});
+}
+
+Status Examiner::finish() {
+  Status status;
+  if (closed_ && !stopped_) evidence_ |= kClosed;
+  if (closed_ && stopped_ && evidence_ == 0) evidence_ |= kClosed;  // a close group, its seal lost
+  if (policy_.live) evidence_ &= ~uint32_t{kTrailing};
+  const RecoveryRow& row = decide(evidence_);
+  RecoveryReport& report = out_->report;
+  for (auto segment = loaded_.rbegin(); row.verdict == Verdict::corrupt && segment != loaded_.rend(); ++segment) {
+    if (segment->started()) highest_lsn_ = std::max(highest_lsn_, segment->start_group.first_lsn - 1);
+    if (segment->sealed()) highest_lsn_ = std::max(highest_lsn_, segment->seal.seal.last_lsn);
+  }
+  report.verdict = row.verdict;
+  report.closed = row.closed;
+  report.row = row.name;
+  const OnDamage action = row.verdict == Verdict::corrupt     ? policy_.damage
+                          : row.verdict == Verdict::torn_tail ? policy_.torn_tail
+                                                              : OnDamage::cut;
+  for (const format::Hole& hole : out_->state.holes) {
+    report.lost.push_back({hole.from, hole.to, 0, 0, "known-hole", ""});
+  }
+  report_loss(row);
+  if (row.verdict == Verdict::corrupt && action == OnDamage::skip) {
+    status = salvage_all();
+    if (!status.ok()) return status;
+  }
+  if (policy_.live) last_lsn_ = std::min(last_lsn_, std::max(seen_watermark_, out_->state.first_lsn - 1));
+  out_->last_checksum = checksum_;
+  const size_t keep = out_->segments.size();
+  for (size_t i = 0; i < keep; i++) {
+    if (out_->segments[i].header.sequence >= out_->state.first_sequence) {
+      out_->segments.erase(out_->segments.begin(), out_->segments.begin() + static_cast<ptrdiff_t>(i));
+      break;
+    }
+  }
+  if (!out_->segments.empty()) {
+    const uint64_t last = out_->segments.back().header.sequence;
+    for (const LoadedSegment& loaded : loaded_) {
+      if (loaded.sequence == last && loaded.started()) out_->before_last = loaded.start.predecessor;
+    }
+  }
+  status = look_at_superseded();
+  if (!status.ok()) return status;
+  sort_files();
+  report.first_lsn = out_->state.first_lsn;
+  report.last_lsn = std::max(last_lsn_, report.first_lsn - 1);
+  report.epoch = out_->state.epoch.number;
+  report.live = policy_.live;
+  return action == OnDamage::refuse ? refuse(row) : Status{};
+}
+
+Status Examiner::run() {
+  Status status = load_all();
+  if (!status.ok()) return status;
+  out_->empty = loaded_.empty();
+  if (out_->empty) {
+    out_->leftover = temporary_;
+    out_->report.row = kRecoveryTable.back().name;
+    return {};
+  }
+  find_chain();
+  status = move_head_on();
+  if (!status.ok()) return status;
+  if (!chain_.empty()) {
+    status = walk();
+    if (!status.ok()) return status;
+    // A tip whose end is proven is followed by nothing; look whether that is true.
+    if (!stopped_ && !closed_) {
+      stopped_ = true;
+      status = look_at_rest(chain_.size() - 1);
+      if (!status.ok()) return status;
+    }
+    judge_missing();
+  }
+  return finish();
+}
+
+}  // namespace
+
+Status examine(io::FileSystem& fs, const std::string& directory, const io::Probe& probe,
+               const RecoveryPolicy& policy, Examination* out) {
+  return Examiner(fs, directory, probe, policy, out).run();
+}
+
+}  // namespace stonelog::log
