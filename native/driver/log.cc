@@ -1,0 +1,399 @@
+// Opening, the threads, and closing.
+#include "driver/log.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "driver/registry.h"
+#include "driver/threads.h"
+#include "log/segment_file.h"
+
+namespace stonelog::driver {
+
+using log::Chore;
+using log::ChoreKind;
+using log::Engine;
+using log::EngineOptions;
+using log::Op;
+using log::OpKind;
+
+namespace {
+
+constexpr uint64_t kPrepareAheadBytes = 8 << 20;  // small segments are prepared in greater number
+constexpr uint32_t kMaxPrepareAhead = 8;
+constexpr uint64_t kFirstPieceBytes = 1 << 20;
+
+EngineOptions engine_options(const OpenOptions& options, const io::Probe& probe) {
+  EngineOptions out;
+  out.block_bytes = probe.block_size;
+  out.segment_bytes = options.segment_bytes;
+  out.max_record_bytes = options.max_record_bytes;
+  out.queue_bytes = options.queue_bytes;
+  out.max_group_bytes = static_cast<uint32_t>(options.max_group_bytes);
+  out.max_group_records = static_cast<uint32_t>(options.max_group_records);
+  out.pipeline_depth = options.pipeline_depth;
+  out.max_delay_ns = static_cast<uint64_t>(options.max_delay_ms * 1e6);
+  out.interval_ns = static_cast<uint64_t>(options.interval_ms * 1e6);
+  out.dsync = probe.dsync_trusted;
+  out.zeroes = !probe.copy_on_write;
+  out.prepare_ahead = static_cast<uint32_t>(
+      std::clamp<uint64_t>(kPrepareAheadBytes / options.segment_bytes, 1, kMaxPrepareAhead));
+  return out;
+}
+
+std::string parent_of(const std::string& path) {
+  const size_t end = path.find_last_not_of('/');
+  const size_t slash = end == std::string::npos ? std::string::npos : path.rfind('/', end);
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+std::string Log::segment_path(uint64_t sequence) const {
+  return options_.directory + "/" + log::segment_name(sequence);
+}
+
+Status Log::open(io::FileSystem& fs, const OpenOptions& options, Log** log, log::RecoveryReport* report) {
+  const uint64_t began_ns = now_ns();
+  std::unique_ptr<io::Lock> lock;
+  Status status = fs.lock(options.directory + "/" + log::kLockName, options.file_mode, &lock);
+  if (!status.ok()) return status;
+  auto* opened = new Log(fs, options);
+  status = opened->start(std::move(lock), report);
+  report->duration_ms = static_cast<double>(now_ns() - began_ns) / 1e6;
+  opened->report_ = *report;
+  if (!status.ok()) {
+    if (opened->refused_) opened->lock_->abandon();
+    opened->release();
+    return status;
+  }
+  *log = opened;
+  return {};
+}
+
+Log::~Log() {
+  if (ring_ != nullptr) munmap(ring_, ring_size_);
+}
+
+Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
+  lock_ = std::move(lock);
+  Status status = fs_.probe(options_.directory, options_.direct_io, true, &probe_);
+  if (!status.ok()) return status;
+  log::Examination examination;
+  status = log::examine(fs_, options_.directory, probe_, options_.policy, &examination);
+  *report = examination.report;
+  refused_ = !status.ok();
+  if (refused_) return status;
+  log::LifeStart start;
+  status = begin(&examination, &start);
+  *report = examination.report;
+  if (!status.ok()) return status;
+
+  const EngineOptions engine = engine_options(options_, probe_);
+  ring_size_ = log::ring_bytes(engine);
+  void* memory = mmap(nullptr, ring_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return Status::system(Code::io, "mmap", errno);
+  ring_ = static_cast<uint8_t*>(memory);
+  seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
+  engine_ = std::make_unique<Engine>(engine, ring_, seal_block_->data(), start, now_ns());
+  start_threads();
+  return {};
+}
+
+Status Log::begin(log::Examination* examination, log::LifeStart* start) {
+  Status status = fs_.sync_directory(options_.directory);
+  // A directory whose creator died before it was synced would take the log with it.
+  if (status.ok() && examination->empty) status = fs_.sync_directory(parent_of(options_.directory));
+  if (!status.ok()) return status;
+  log::LifeOptions life;
+  life.directory = options_.directory;
+  life.probe = probe_;
+  life.segment_bytes = options_.segment_bytes;
+  life.file_mode = options_.file_mode;
+  format::SegmentHeader header;
+  status = log::begin_life(fs_, life, examination, start, &header);
+  if (!status.ok()) return status;
+  log_id_ = header.log_id;
+  for (log::SegmentEntry& entry : examination->segments) entry.sealed = true;
+  catalog_.assign(examination->segments);
+  headers_[header.sequence] = header;
+  return fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct, options_.file_mode,
+                  &files_[header.sequence]);
+}
+
+void Log::start_threads() {
+  for (uint32_t i = 0; i < options_.pipeline_depth; i++) threads_.emplace_back([this] { committer(); });
+  threads_.emplace_back([this] { preparer(); });
+}
+
+void Log::committer() {
+  block_signals();
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    if (commit_one(&lock)) continue;
+    if (stopping_) return;
+    const uint64_t deadline = engine_->next_deadline(now_ns());
+    armed_deadline_ns_ = std::min(armed_deadline_ns_, deadline);
+    const uint32_t ticket = work_.prepare();
+    lock.unlock();
+    work_.wait(ticket, deadline);
+    lock.lock();
+    armed_deadline_ns_ = UINT64_MAX;
+  }
+}
+
+bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
+  const uint64_t now = now_ns();
+  engine_->tick(now);
+  Op op;
+  if (!engine_->next_op(now, fs_.wall_micros(), &op)) return false;
+  io::File* file = files_[op.segment].get();
+  ops_under_way_++;
+  if (engine_->may_submit(now)) work_.wake_one();
+  lock->unlock();
+  uint64_t device_ns = 0;
+  Status status = carry_out(op, file, &device_ns);
+  lock->lock();
+  ops_under_way_--;
+  if (op.kind == OpKind::write) {
+    write_latency_.add(device_ns);
+    if (op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
+  } else if (op.kind == OpKind::sync) {
+    sync_latency_.add(device_ns);
+  }
+  engine_->completed(op, status, now_ns());
+  note_sealed();
+  progressed();
+  return true;
+}
+
+Status Log::carry_out(const Op& op, io::File* file, uint64_t* device_ns) {
+  if (op.kind != OpKind::sync) Engine::stamp(op);
+  const uint64_t began = now_ns();
+  Status status;
+  if (op.kind == OpKind::sync) {
+    status = file->sync();
+  } else {
+    io::Part parts[2];
+    for (int i = 0; i < op.part_count; i++) parts[i] = {op.parts[i], op.sizes[i]};
+    status = file->write(op.offset, parts, op.part_count, op.mode);
+    if (status.ok() && op.kind == OpKind::seal && op.mode == io::WriteMode::plain) status = file->sync();
+  }
+  *device_ns = now_ns() - began;
+  if (status.ok()) return status;
+  // On a live segment every failure is final, a lack of space included: the code says what happened.
+  status.code = Code::io;
+  return std::move(status).at(op.segment, op.offset);
+}
+
+void Log::note_sealed() {
+  for (const Engine::Sealed& sealed : engine_->take_sealed()) {
+    log::SegmentEntry entry;
+    entry.header = headers_[sealed.sequence];
+    entry.first_lsn = sealed.first_lsn;
+    entry.last_lsn = sealed.last_lsn;
+    entry.end = sealed.end;
+    entry.epoch = engine_->state().epoch.number;
+    entry.sealed = true;
+    catalog_.add(entry);
+    headers_.erase(sealed.sequence);
+  }
+}
+
+// After anything that may have made records durable, with the lock held.
+void Log::progressed() {
+  const uint64_t durable = engine_->durable_lsn();
+  const bool poisoned = engine_->poisoned();
+  for (Session* session : sessions_) {
+    const bool waits = session->told_lsn < session->own_lsn && session->told_lsn < durable;
+    if (waits || (poisoned && !session->told_poisoned)) {
+      session->told_lsn = durable;
+      session->told_poisoned = poisoned;
+      session->listener->progress();
+    }
+  }
+  std::erase_if(flush_waiters_, [&](const Waiter& waiter) {
+    if (waiter.lsn > durable) return false;
+    waiter.session->listener->answer(waiter.request, {}, durable);
+    return true;
+  });
+  if (!ready_waiters_.empty() && engine_->ready()) {
+    for (const Waiter& waiter : ready_waiters_) waiter.session->listener->answer(waiter.request, {}, 0);
+    ready_waiters_.clear();
+  }
+  if (poisoned) fail_waiters();
+  if (progress_.has_waiters()) progress_.wake_all();
+  if (engine_->has_chore(now_ns())) chores_.wake_one();
+}
+
+void Log::fail_waiters() {
+  for (const Waiter& waiter : flush_waiters_) waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
+  for (const Waiter& waiter : ready_waiters_) waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
+  flush_waiters_.clear();
+  ready_waiters_.clear();
+  forget_shared(this);
+  // The directory may be opened again as soon as nothing of ours is on its way to the device any more.
+  if (ops_under_way_ == 0 && !chore_under_way_) lock_.reset();
+}
+
+void Log::preparer() {
+  block_signals();
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!stopping_) {
+    Chore chore;
+    if (engine_->next_chore(now_ns(), &chore)) {
+      chore_under_way_ = true;
+      do_chore(&lock, chore);
+      chore_under_way_ = false;
+      progressed();
+      continue;
+    }
+    const uint64_t deadline = engine_->next_chore_deadline();
+    const uint32_t ticket = chores_.prepare();
+    lock.unlock();
+    chores_.wait(ticket, deadline);
+    lock.lock();
+  }
+}
+
+void Log::do_chore(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+  if (chore.kind == ChoreKind::prepare) prepare_segment(lock, chore.sequence);
+  if (chore.kind == ChoreKind::zero) zero_ahead(lock, chore);
+  if (chore.kind == ChoreKind::give_back) give_back(lock, chore);
+}
+
+Status Log::check_free_space(bool recycles) {
+  if (recycles || options_.min_free_bytes == 0) return {};
+  uint64_t free_bytes = 0;
+  Status status = fs_.free_bytes(options_.directory, &free_bytes);
+  if (!status.ok()) return status;
+  const uint64_t needs = options_.min_free_bytes + format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
+  if (free_bytes < needs) return Status::of(Code::no_space, "less than minFreeBytes would stay free");
+  return {};
+}
+
+void Log::prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence) {
+  log::SegmentSpec spec;
+  spec.directory = options_.directory;
+  spec.sequence = sequence;
+  spec.log_id = log_id_;
+  spec.block_bytes = probe_.block_size;
+  spec.file_bytes = format::segment_file_bytes(options_.segment_bytes, spec.block_bytes);
+  spec.file_mode = options_.file_mode;
+  spec.direct = probe_.direct;
+  spec.zeroes = !probe_.copy_on_write;
+  spec.first_piece_bytes = std::min(kFirstPieceBytes, spec.file_bytes);
+  if (!recyclable_.empty()) {
+    spec.recycle_path = recyclable_.back().path;
+    spec.recycle_tag = recyclable_.back().tag;
+    spec.recycle_written_end = recyclable_.back().written_end;
+    recyclable_.pop_back();
+  }
+  lock->unlock();
+  Status status = check_free_space(!spec.recycle_path.empty());
+  log::MadeSegment made;
+  std::unique_ptr<io::File> file;
+  bool fatal = false;
+  if (status.ok()) status = log::make_segment(fs_, spec, &made, &fatal);
+  if (status.ok()) status = fs_.open(segment_path(sequence), io::Access::read_write, probe_.direct, 0, &file);
+  lock->lock();
+  if (fatal) {
+    engine_->poison(status);
+  } else if (!status.ok()) {
+    engine_->segment_failed(status.code == Code::no_space ? Code::no_space : Code::backpressure, now_ns());
+  } else {
+    files_[sequence] = std::move(file);
+    headers_[sequence] = made.header;
+    engine_->segment_ready(made.place);
+  }
+}
+
+void Log::zero_ahead(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+  io::File* file = files_[chore.sequence].get();
+  lock->unlock();
+  static const log::AlignedBuffer* const zeros = [] {
+    auto* buffer = new log::AlignedBuffer(EngineOptions{}.zero_piece_bytes);
+    std::memset(buffer->data(), 0, buffer->size());
+    return buffer;
+  }();
+  const io::Part part{zeros->data(), static_cast<size_t>(chore.to - chore.from)};
+  Status status = file->write(chore.from, &part, 1, io::WriteMode::dsync);
+  if (!status.ok()) {
+    status.code = Code::io;
+    status = std::move(status).at(chore.sequence, chore.from);
+  }
+  lock->lock();
+  zeroed_bytes_ += part.size;
+  engine_->zeroed(chore, status);
+  wake_for_work();  // a group may have waited for these blocks
+}
+
+// Also the end of the file's use by the threads: nothing is written to a sealed segment.
+void Log::give_back(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+  std::unique_ptr<io::File> file = std::move(files_[chore.sequence]);
+  files_.erase(chore.sequence);
+  lock->unlock();
+  if (file != nullptr && chore.from < chore.to) (void)file->punch(chore.from, chore.to);  // only costs space
+  file.reset();
+  lock->lock();
+}
+
+void Log::wake_for_work() {
+  if (engine_->may_submit(now_ns())) {
+    wakes_++;
+    work_.wake_one();
+  }
+}
+
+Status Log::flush_and_wait() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (engine_->poisoned()) return engine_->failure();
+  engine_->demand_all();
+  const uint64_t target = engine_->last_lsn();
+  work_.wake_one();
+  while (engine_->durable_lsn() < target) {
+    if (engine_->poisoned()) return engine_->failure();
+    const uint32_t ticket = progress_.prepare();
+    lock.unlock();
+    progress_.wait(ticket, UINT64_MAX);
+    lock.lock();
+  }
+  return {};
+}
+
+Status Log::shut_down() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!engine_->poisoned()) engine_->begin_close(now_ns());
+  work_.wake_one();
+  while (!engine_->closed() && !engine_->poisoned()) {
+    const uint32_t ticket = progress_.prepare();
+    lock.unlock();
+    progress_.wait(ticket, UINT64_MAX);
+    lock.lock();
+  }
+  note_sealed();
+  stopping_ = true;
+  lock.unlock();
+  work_.wake_all();
+  chores_.wake_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  lock.lock();
+  if (!engine_->poisoned()) remove_unused();
+  files_.clear();
+  lock_.reset();
+  return engine_->poisoned() ? engine_->failure() : Status{};
+}
+
+// Prepared and recycled files are of no use to a closed log. Whatever stays behind is removed by the next
+// open, so failures do not matter.
+void Log::remove_unused() {
+  for (const log::SegmentPlace& place : engine_->take_prepared()) (void)fs_.unlink(segment_path(place.sequence));
+  for (const Recyclable& file : recyclable_) (void)fs_.unlink(file.path);
+  recyclable_.clear();
+}
+
+}  // namespace stonelog::driver

@@ -1,0 +1,202 @@
+// An open log of this process: the engine and the threads that drive it. All handles of the process on
+// one directory share one Log (registry.h).
+//
+// Threads: `pipelineDepth` committers carry out the engine's writes, syncs and seals; one preparer makes
+// segments, zeroes ahead and gives space back; any thread may append. One mutex guards the engine, the
+// catalog and the waiters; no system call that may touch the disk is made while it is held.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "driver/catalog.h"
+#include "driver/histogram.h"
+#include "driver/parker.h"
+#include "driver/source.h"
+#include "log/engine.h"
+#include "log/life.h"
+#include "log/recovery.h"
+
+namespace stonelog::driver {
+
+struct OpenOptions {
+  std::string directory;
+  bool read_only = false;
+  bool create = true;
+  log::Durability durability = log::Durability::group;
+  double interval_ms = 100;
+  double max_delay_ms = 0;
+  uint64_t max_group_bytes = 1 << 20;
+  uint64_t max_group_records = 1 << 20;
+  uint32_t pipeline_depth = 2;
+  uint64_t segment_bytes = 64 << 20;
+  uint64_t max_record_bytes = 16 << 20;
+  uint64_t queue_bytes = 32 << 20;
+  io::DirectIo direct_io = io::DirectIo::automatic;
+  log::RecoveryPolicy policy;
+  uint64_t min_free_bytes = 128 << 20;
+  uint32_t file_mode = 0600;
+};
+
+// What one environment's handle is told. Called from any thread, with the log's mutex held: must not
+// block and must not call back.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual void progress() = 0;  // durable_lsn moved past something of this handle, or the log is poisoned
+  virtual void answer(uint64_t request, const Status& status, uint64_t value) = 0;
+};
+
+struct LogStats {
+  log::EngineCounters counters;
+  uint64_t pending_bytes = 0;
+  uint64_t segments = 0;
+  uint64_t prepared_segments = 0;
+  uint64_t recycled_segments = 0;
+  uint64_t zeroed_bytes = 0;
+  uint64_t wakes = 0;
+  bool direct = false;
+  bool dsync = false;
+  bool reserves = false;
+  bool poisoned = false;
+  std::string file_system;
+  std::string io_reason;
+  Histogram queue;   // first record admitted until submitted
+  Histogram write;   // the device's write, flush included
+  Histogram sync;
+};
+
+class Log final : public Source {
+ public:
+  // Examines, begins a life, starts the threads. May wait for the disk. The lock is held from before the
+  // examination on.
+  static Status open(io::FileSystem& fs, const OpenOptions& options, Log** log, log::RecoveryReport* report);
+
+  // --- One handle of one environment.
+  struct Session {
+    Listener* listener = nullptr;
+    uint64_t own_lsn = 0;   // the highest LSN it was given
+    uint64_t told_lsn = 0;  // the durable LSN of the last progress
+    bool told_poisoned = false;
+    Code last_code = Code::ok;
+  };
+  void attach(Session* session);
+  void detach(Session* session);
+
+  uint64_t append(Session* session, const uint8_t* data, size_t size, log::Durability durability, Code* code);
+  uint64_t append_batch(Session* session, log::RecordInput* records, size_t count, log::Durability durability,
+                        Code* code);
+  // The calling thread carries the commit out itself where it can.
+  uint64_t append_sync(Session* session, const uint8_t* data, size_t size, Code* code);
+  void kick();
+  // Answers are given through the listener.
+  void flush(Session* session, uint64_t request, uint64_t up_to);
+  void ready(Session* session, uint64_t request);
+  // Wait for the disk: called on request threads.
+  Status truncate_before(uint64_t lsn, uint64_t* first_lsn);
+  Status flush_and_wait();
+  Status shut_down();  // once, after the last session is gone
+
+  uint64_t last_lsn();
+  uint64_t epoch();
+  bool poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written);
+  LogStats stats();
+  const OpenOptions& options() const { return options_; }
+  log::RecoveryReport report();
+
+  // Source
+  io::FileSystem& file_system() override { return fs_; }
+  std::string segment_path(uint64_t sequence) const override;
+  bool direct() const override { return probe_.direct; }
+  bool segment_holding(uint64_t lsn, ReadableSegment* out) override;
+  bool segment_now(uint64_t sequence, ReadableSegment* out) override;
+  bool segment_after(uint64_t sequence, ReadableSegment* out) override;
+  uint64_t first_lsn() override;
+  uint64_t durable_lsn() override;
+  std::vector<format::Hole> holes() override;
+  bool skips_damage() const override { return options_.policy.damage == log::OnDamage::skip; }
+  Status refresh() override { return {}; }
+
+ private:
+  Log(io::FileSystem& fs, const OpenOptions& options) : fs_(fs), options_(options) {}
+  ~Log() override;
+
+  struct Waiter {
+    Session* session;  // null: a thread of this process waits on progress_
+    uint64_t request;
+    uint64_t lsn;
+  };
+  struct Recyclable {
+    std::string path;
+    uint32_t tag;
+    uint64_t written_end;
+  };
+
+  Status start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report);
+  Status begin(log::Examination* examination, log::LifeStart* start);
+  void start_threads();
+  void committer();
+  void preparer();
+  // Takes one op, carries it out without the lock, completes it. False if there was none.
+  bool commit_one(std::unique_lock<std::mutex>* lock);
+  Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);
+  void progressed();
+  void wake_for_work();
+  void note_sealed();
+  void fail_waiters();
+  void stop_if_poisoned();
+  void do_chore(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  void prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence);
+  Status check_free_space(bool recycles);
+  void zero_ahead(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  void give_back(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  Status release_files(const std::vector<log::SegmentEntry>& released);
+  Status wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t group);
+  Status empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn);
+  void remove_unused();
+  log::SegmentEntry entry_of(const log::Engine::Live& live) const;
+  bool readable(log::SegmentEntry* entry, ReadableSegment* out);
+  uint64_t finish_append(Session* session, uint64_t lsn, Code code);
+
+  io::FileSystem& fs_;
+  const OpenOptions options_;
+  io::Probe probe_;
+  std::unique_ptr<io::Lock> lock_;
+  bool refused_ = false;  // by the examination, before anything was changed
+  format::Id log_id_{};
+  log::RecoveryReport report_;
+
+  std::mutex mutex_;
+  uint8_t* ring_ = nullptr;
+  uint64_t ring_size_ = 0;
+  std::unique_ptr<log::AlignedBuffer> seal_block_;
+  std::unique_ptr<log::Engine> engine_;
+  Catalog catalog_;  // sealed segments and the unsealed ones, all that readers may find
+  std::map<uint64_t, std::unique_ptr<io::File>> files_;  // of unsealed and prepared segments
+  std::map<uint64_t, format::SegmentHeader> headers_;
+  std::vector<Recyclable> recyclable_;
+  std::vector<Session*> sessions_;
+  std::vector<Waiter> flush_waiters_;
+  std::vector<Waiter> ready_waiters_;
+  Parker work_;      // committers
+  Parker chores_;    // the preparer
+  Parker progress_;  // threads that wait for something to become durable
+  std::mutex truncate_mutex_;
+  std::vector<std::thread> threads_;
+  uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
+  uint32_t ops_under_way_ = 0;
+  bool stopping_ = false;
+  bool chore_under_way_ = false;
+  uint64_t zeroed_bytes_ = 0;
+  uint64_t wakes_ = 0;
+  Histogram queue_latency_;
+  Histogram write_latency_;
+  Histogram sync_latency_;
+};
+
+}  // namespace stonelog::driver

@@ -1,0 +1,361 @@
+// What the handles ask for: appending, flushing, truncating, looking.
+#include <algorithm>
+
+#include "crc32c/crc32c.h"
+#include "driver/log.h"
+
+namespace stonelog::driver {
+
+using log::Engine;
+
+namespace {
+
+// Larger payloads are checksummed and copied outside of the lock.
+constexpr size_t kSmallPayloadBytes = 16 << 10;
+constexpr size_t kMaxRecyclable = 4;
+
+}  // namespace
+
+void Log::attach(Session* session) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  session->told_lsn = session->own_lsn = engine_->durable_lsn();
+  sessions_.push_back(session);
+}
+
+void Log::detach(Session* session) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  std::erase(sessions_, session);
+  const auto of_session = [&](const Waiter& waiter) { return waiter.session == session; };
+  std::erase_if(flush_waiters_, of_session);
+  std::erase_if(ready_waiters_, of_session);
+}
+
+// With the lock held, after an admission.
+uint64_t Log::finish_append(Session* session, uint64_t lsn, Code code) {
+  session->last_code = code;
+  if (code == Code::ok) {
+    session->own_lsn = lsn;
+  } else if (engine_->has_chore(now_ns())) {
+    chores_.wake_one();
+  }
+  return lsn;
+}
+
+uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Durability durability, Code* code) {
+  if (size > kSmallPayloadBytes) {
+    log::RecordInput record{data, size, {}};
+    format::sum_payload(data, size, &record.sum);
+    return append_batch(session, &record, 1, durability, code);
+  }
+  const uint32_t crc = crc32c::extend(0, data, size);
+  const uint64_t now = now_ns();
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return finish_append(session, engine_->admit_one(data, size, crc, durability, now, code), *code);
+}
+
+uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count, log::Durability durability,
+                           Code* code) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const log::Admission admission = engine_->admit(records, count, durability, now_ns());
+  *code = admission.code;
+  const uint64_t last = admission.code == Code::ok ? admission.first_lsn + count - 1 : 0;
+  finish_append(session, last, *code);
+  if (admission.copy_pending) {
+    lock.unlock();
+    engine_->copy_payloads(admission, records, count);
+    lock.lock();
+    engine_->copied(admission);
+    wake_for_work();  // a committer may have passed the group over
+  }
+  return admission.first_lsn;
+}
+
+uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Code* code) {
+  log::RecordInput record{data, size, {}};
+  format::sum_payload(data, size, &record.sum);
+  std::unique_lock<std::mutex> lock(mutex_);
+  const log::Admission admission = engine_->admit(&record, 1, log::Durability::group, now_ns());
+  *code = admission.code;
+  finish_append(session, admission.first_lsn, *code);
+  if (*code != Code::ok) return 0;
+  if (admission.copy_pending) {
+    lock.unlock();
+    engine_->copy_payloads(admission, &record, 1);
+    lock.lock();
+    engine_->copied(admission);
+  }
+  engine_->demand_all();
+  while (engine_->durable_lsn() < admission.first_lsn && !engine_->poisoned()) {
+    if (commit_one(&lock)) continue;
+    const uint32_t ticket = progress_.prepare();
+    lock.unlock();
+    progress_.wait(ticket, UINT64_MAX);
+    lock.lock();
+  }
+  if (engine_->durable_lsn() < admission.first_lsn) {
+    *code = session->last_code = Code::io;  // admitted, but its fate is not known
+    return admission.first_lsn;
+  }
+  // The idle watermark is due some time after this; a committer must be waiting for that time.
+  if (engine_->next_deadline(now_ns()) < armed_deadline_ns_) work_.wake_one();
+  return admission.first_lsn;
+}
+
+void Log::kick() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const uint64_t now = now_ns();
+  engine_->publish();
+  const bool work = engine_->may_submit(now);
+  const bool timed = !work && engine_->next_deadline(now) < armed_deadline_ns_;
+  const bool chore = engine_->has_chore(now);
+  if (work) wakes_++;
+  lock.unlock();
+  if (work || timed) work_.wake_one();
+  if (chore && chores_.has_waiters()) chores_.wake_one();
+}
+
+void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (up_to > engine_->last_lsn()) {
+    session->listener->answer(request, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
+    return;
+  }
+  const uint64_t target = up_to == 0 ? engine_->last_lsn() : up_to;
+  if (engine_->durable_lsn() >= target && !engine_->poisoned()) {
+    session->listener->answer(request, {}, engine_->durable_lsn());
+    return;
+  }
+  if (engine_->poisoned()) {
+    session->listener->answer(request, engine_->failure(), 0);
+    return;
+  }
+  engine_->demand_all();
+  flush_waiters_.push_back({session, request, target});
+  wakes_++;
+  work_.wake_one();
+}
+
+void Log::ready(Session* session, uint64_t request) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (engine_->poisoned()) {
+    session->listener->answer(request, engine_->failure(), 0);
+  } else if (engine_->ready()) {
+    session->listener->answer(request, {}, 0);
+  } else {
+    engine_->publish();
+    ready_waiters_.push_back({session, request, 0});
+    work_.wake_one();
+    chores_.wake_one();
+  }
+}
+
+Status Log::wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t group) {
+  engine_->demand_all();
+  work_.wake_one();
+  while (engine_->durable_groups() <= group) {
+    if (engine_->poisoned()) return engine_->failure();
+    const uint32_t ticket = progress_.prepare();
+    lock->unlock();
+    progress_.wait(ticket, UINT64_MAX);
+    lock->lock();
+  }
+  return {};
+}
+
+// Everything is to be released: ends the current segment, and waits until it is sealed.
+Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
+  if (lsn != engine_->last_lsn() + 1) return {};
+  if (engine_->rotate(now_ns()) != Code::ok) return {};  // no segment is prepared: release what is sealed
+  engine_->demand_all();
+  work_.wake_one();
+  while (!engine_->poisoned() && engine_->live().size() > 1) {
+    const uint32_t ticket = progress_.prepare();
+    lock->unlock();
+    progress_.wait(ticket, UINT64_MAX);
+    lock->lock();
+  }
+  return engine_->poisoned() ? engine_->failure() : Status{};
+}
+
+Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
+  const std::lock_guard<std::mutex> one_at_a_time(truncate_mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (engine_->poisoned()) return engine_->failure();
+  if (lsn > engine_->last_lsn() + 1) return Status::of(Code::bad_argument, "truncateBefore beyond the end of the log");
+  Status status = empty_current(&lock, lsn);
+  if (!status.ok()) return status;
+  *first_lsn = engine_->state().first_lsn;
+  uint64_t keep = 0;  // the first segment that stays
+  uint64_t keep_lsn = 0;
+  const std::vector<log::SegmentEntry>& sealed = catalog_.entries();
+  size_t count = 0;
+  while (count < sealed.size() && sealed[count].last_lsn < lsn) count++;
+  if (count == 0) return {};
+  if (count < sealed.size()) {
+    keep = sealed[count].header.sequence;
+    keep_lsn = sealed[count].first_lsn;
+  } else {
+    const Engine::Live oldest = engine_->live().front();
+    keep = oldest.sequence;
+    keep_lsn = oldest.first_lsn;
+  }
+  // The new head is durable before anything goes: else a power cut leaves a log whose head is missing.
+  uint64_t group = 0;
+  const Code code = engine_->set_head(keep_lsn, keep, now_ns(), &group);
+  if (code != Code::ok) return Status::of(code, "the new head cannot be recorded now");
+  status = wait_until_durable(&lock, group);
+  if (!status.ok()) return status;
+  const std::vector<log::SegmentEntry> released = catalog_.release_before(keep);
+  *first_lsn = keep_lsn;
+  lock.unlock();
+  return release_files(released);
+}
+
+Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
+  const uint64_t file_bytes = format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
+  std::vector<Recyclable> reuse;
+  for (const log::SegmentEntry& entry : released) {
+    const std::string path = segment_path(entry.header.sequence);
+    const bool fits = entry.header.file_bytes == file_bytes && entry.header.block_bytes == probe_.block_size;
+    const std::string aside = options_.directory + "/recycle-" + std::to_string(entry.header.sequence) + log::kTemporarySuffix;
+    Status status;
+    if (fits && reuse.size() < kMaxRecyclable && fs_.rename(path, aside).ok()) {
+      reuse.push_back({aside, entry.header.tag(), entry.end});
+    } else {
+      status = fs_.unlink(path);
+    }
+    if (!status.ok() && status.code != Code::not_found) return status;
+  }
+  Status status = fs_.sync_directory(options_.directory);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (!status.ok()) {
+    engine_->poison(status);
+    progressed();
+    return status;
+  }
+  for (Recyclable& file : reuse) {
+    if (recyclable_.size() < kMaxRecyclable) {
+      recyclable_.push_back(std::move(file));
+    } else {
+      (void)fs_.unlink(file.path);
+    }
+  }
+  chores_.wake_one();
+  return {};
+}
+
+uint64_t Log::last_lsn() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return engine_->last_lsn();
+}
+
+uint64_t Log::durable_lsn() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return engine_->durable_lsn();
+}
+
+uint64_t Log::first_lsn() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return engine_->state().first_lsn;
+}
+
+uint64_t Log::epoch() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return engine_->state().epoch.number;
+}
+
+log::RecoveryReport Log::report() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return report_;
+}
+
+bool Log::poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (!engine_->poisoned()) return false;
+  *failure = engine_->failure();
+  *durable_lsn = engine_->durable_lsn();
+  *first_not_written = engine_->first_not_written_lsn();
+  return true;
+}
+
+std::vector<format::Hole> Log::holes() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return engine_->state().holes;
+}
+
+LogStats Log::stats() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  LogStats out;
+  out.counters = engine_->counters();
+  out.pending_bytes = engine_->pending_bytes();
+  out.segments = catalog_.entries().size() + engine_->live().size();
+  out.prepared_segments = engine_->prepared_count();
+  out.recycled_segments = recyclable_.size();
+  out.zeroed_bytes = zeroed_bytes_;
+  out.wakes = wakes_;
+  out.direct = probe_.direct;
+  out.dsync = probe_.dsync_trusted;
+  out.reserves = probe_.reserves;
+  out.poisoned = engine_->poisoned();
+  out.file_system = probe_.file_system;
+  out.io_reason = probe_.reason;
+  out.queue = queue_latency_;
+  out.write = write_latency_;
+  out.sync = sync_latency_;
+  return out;
+}
+
+log::SegmentEntry Log::entry_of(const Engine::Live& live) const {
+  log::SegmentEntry entry;
+  entry.header = headers_.at(live.sequence);
+  entry.first_lsn = live.first_lsn;
+  entry.last_lsn = live.last_durable_lsn;
+  entry.end = live.durable_end;
+  entry.epoch = engine_->state().epoch.number;
+  entry.sealed = live.final;
+  return entry;
+}
+
+bool Log::readable(log::SegmentEntry* entry, ReadableSegment* out) {
+  if (entry == nullptr) return false;
+  out->entry = *entry;
+  out->final = true;
+  return true;
+}
+
+bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::vector<Engine::Live> live = engine_->live();
+  for (size_t i = live.size(); i-- > 0;) {
+    if (lsn >= live[i].first_lsn) {
+      *out = {entry_of(live[i]), live[i].final};
+      return true;
+    }
+  }
+  return readable(catalog_.holding(lsn), out);
+}
+
+bool Log::segment_now(uint64_t sequence, ReadableSegment* out) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  for (const Engine::Live& live : engine_->live()) {
+    if (live.sequence == sequence) {
+      *out = {entry_of(live), live.final};
+      return true;
+    }
+  }
+  return readable(catalog_.find(sequence), out);
+}
+
+bool Log::segment_after(uint64_t sequence, ReadableSegment* out) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (readable(catalog_.after(sequence), out)) return true;
+  for (const Engine::Live& live : engine_->live()) {
+    if (live.sequence > sequence) {
+      *out = {entry_of(live), live.final};
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace stonelog::driver

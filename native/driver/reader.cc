@@ -1,0 +1,258 @@
+#include "driver/reader.h"
+
+#include <algorithm>
+
+namespace stonelog::driver {
+
+using log::Defect;
+using log::GroupReader;
+
+namespace {
+
+constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the first group that reaches this
+constexpr size_t kBatchRecords = 16 << 10;
+constexpr size_t kWindowBytes = 1 << 20;
+constexpr size_t kSeekWindowBytes = 32 << 10;  // a look for a group's header reads this much at a time
+
+}  // namespace
+
+void RecordBatch::clear() {
+  data.clear();
+  offsets.clear();
+  lengths.clear();
+  runs.clear();
+  skipped.clear();
+}
+
+Reader::Reader(Source* source, uint64_t from, uint64_t to) : source_(source), next_lsn_(from), to_(to) {
+  source_->retain();
+}
+
+Reader::~Reader() { source_->release(); }
+
+Status Reader::released() const {
+  return Status::of(Code::not_found, "LSN " + std::to_string(next_lsn_) + " was released by truncateBefore");
+}
+
+Status Reader::open_segment(const ReadableSegment& segment) {
+  std::unique_ptr<io::File> file;
+  Status status = source_->file_system().open(source_->segment_path(segment.entry.header.sequence), io::Access::read,
+                                              source_->direct(), 0, &file);
+  if (status.code == Code::not_found) return released();
+  if (!status.ok()) return status;
+  segment_ = segment;
+  file_ = std::move(file);
+  const uint64_t window = std::min<uint64_t>(kWindowBytes, segment.entry.header.file_bytes);
+  groups_ = std::make_unique<GroupReader>(*file_, segment.entry.header, window);
+  groups_->window().set_limit(segment.entry.end);
+  offset_ = format::kFirstGroupBlock * uint64_t{segment.entry.header.block_bytes};
+  expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
+  return {};
+}
+
+// The first group that starts in [from, to), told by its own sector alone; *offset = to if none does.
+Status Reader::find_group(GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
+                          format::GroupHeader* header) const {
+  for (*offset = from; *offset < to; *offset += seeker->header().block_bytes) {
+    Defect defect = Defect::none;
+    Status status = seeker->read_header(*offset, header, &defect);
+    if (!status.ok() || defect == Defect::none) return status;
+  }
+  *offset = to;
+  return {};
+}
+
+// Halves the segment until the last group that starts at or before next_lsn_ is found. Groups prove
+// themselves, so this needs no index, and damage elsewhere in the segment does not matter.
+Status Reader::seek() {
+  const uint32_t block = segment_.entry.header.block_bytes;
+  GroupReader seeker(*file_, segment_.entry.header, kSeekWindowBytes);
+  uint64_t low = offset_;
+  uint64_t high = segment_.entry.end;
+  while (low + block < high) {
+    const uint64_t middle = low + (high - low) / 2 / block * block;
+    uint64_t found = 0;
+    format::GroupHeader header;
+    Status status = find_group(&seeker, middle, high, &found, &header);
+    if (!status.ok()) return status;
+    if (found == high || header.first_lsn > next_lsn_) {
+      high = middle;
+      continue;
+    }
+    low = found;
+    offset_ = found;
+    expected_ = {header.first_lsn, segment_.entry.epoch, 0, false};
+  }
+  return {};
+}
+
+// Positions on the group that holds next_lsn_.
+Status Reader::find_start() {
+  ReadableSegment segment;
+  if (!source_->segment_holding(next_lsn_, &segment)) return released();
+  Status status = open_segment(segment);
+  if (!status.ok()) return status;
+  return next_lsn_ > segment_.entry.first_lsn ? seek() : Status{};
+}
+
+Status Reader::next(RecordBatch* batch) {
+  batch->clear();
+  if (!pending_.ok()) return pending_;
+  if (!started_) {
+    Status status = find_start();
+    if (!status.ok()) return pending_ = status;
+    started_ = true;
+  }
+  bool more = true;
+  durable_lsn_ = source_->durable_lsn();
+  while (more && next_lsn_ <= to_ && batch->data.size() < kBatchBytes && batch->offsets.size() < kBatchRecords) {
+    Status status = read_group(batch, &more);
+    if (status.ok()) continue;
+    if (batch->empty() && batch->skipped.empty()) return pending_ = status;
+    pending_ = status;  // after what precedes it was handed out
+    return {};
+  }
+  return {};
+}
+
+// Segment files are reused under new names: what a reader holds open may have become another segment.
+bool Reader::was_replaced() {
+  std::unique_ptr<io::File> file;
+  log::AlignedBuffer block(segment_.entry.header.block_bytes);
+  size_t got = 0;
+  if (!file_->read(0, block.data(), segment_.entry.header.block_bytes, &got).ok()) return false;
+  format::SegmentHeader header;
+  uint32_t version = 0;
+  const bool intact = got == segment_.entry.header.block_bytes &&
+                      format::decode_segment_header(block.data(), &header, &version) == format::HeaderState::valid;
+  if (intact) return header.segment_id != segment_.entry.header.segment_id;
+  ReadableSegment now;
+  return !source_->segment_now(segment_.entry.header.sequence, &now);
+}
+
+Status Reader::next_segment(bool* more) {
+  const uint64_t sequence = segment_.entry.header.sequence;
+  ReadableSegment next;
+  if (!source_->segment_after(sequence, &next)) {
+    *more = false;
+    return {};
+  }
+  const uint64_t block = expected_.first_lsn;
+  Status status = open_segment(next);
+  if (status.ok() && next.entry.first_lsn > block && !format::is_hole(source_->holes(), block, next.entry.first_lsn - 1)) {
+    return released();
+  }
+  return status;
+}
+
+Status Reader::read_group(RecordBatch* batch, bool* more) {
+  if (offset_ >= segment_.entry.end) {
+    if (segment_.final) return next_segment(more);
+    const uint64_t end = segment_.entry.end;
+    Status status = source_->refresh();
+    if (!status.ok()) return status;
+    ReadableSegment now;
+    if (!source_->segment_now(segment_.entry.header.sequence, &now)) return released();
+    segment_ = now;
+    groups_->window().set_limit(now.entry.end);
+    groups_->window().forget();  // a partial block at the old end may have been followed by others
+    if (segment_.entry.end > end || segment_.final) return {};
+    *more = false;
+    return {};
+  }
+  Defect defect = Defect::none;
+  uint64_t bad_offset = 0;
+  Status status = groups_->read(offset_, segment_.entry.end, expected_, &view_, &defect, &bad_offset);
+  if (!status.ok()) return std::move(status).at(segment_.entry.header.sequence, offset_);
+  if (defect != Defect::none) return meet_damage(defect, bad_offset, batch, more);
+  // Beside a writer of another process a whole group may be on the disk and not be durable yet.
+  if (view_.header.first_lsn + view_.header.count > durable_lsn_ + 1) {
+    status = source_->refresh();
+    durable_lsn_ = source_->durable_lsn();
+    *more = view_.header.first_lsn + view_.header.count <= durable_lsn_ + 1;
+    return status;
+  }
+  if (view_.header.first_lsn > expected_.first_lsn) {
+    status = skip_to(view_.header.first_lsn, batch, false, offset_);
+    if (!status.ok()) return status;
+  }
+  add_group(view_, batch);
+  offset_ += view_.header.file_bytes;
+  expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch, view_.header.checksum, true};
+  return {};
+}
+
+// LSNs from the expected one up to `lsn` cannot be read: known holes and salvage pass over them.
+Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset) {
+  const uint64_t from = expected_.first_lsn;
+  if (lsn <= from) return {};
+  if (!source_->skips_damage() && !format::is_hole(source_->holes(), from, lsn - 1)) {
+    Status status = Status::of(Code::corrupt, damaged ? "records " + std::to_string(from) + " to " +
+                                                            std::to_string(lsn - 1) + " cannot be read"
+                                                      : "records are missing");
+    status.path = source_->segment_path(segment_.entry.header.sequence);
+    return std::move(status).at(segment_.entry.header.sequence, offset);
+  }
+  if (lsn > next_lsn_) batch->skipped.push_back({std::max(from, next_lsn_), lsn - 1});
+  return {};
+}
+
+Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more) {
+  if (was_replaced()) return released();
+  const uint64_t sequence = segment_.entry.header.sequence;
+  if (!segment_.entry.salvaged && !source_->skips_damage()) {
+    Status status = Status::of(Code::corrupt, defect == Defect::damaged ? "a sector is damaged"
+                                              : defect == Defect::inconsistent
+                                                  ? "intact sectors contradict each other"
+                                                  : "a part that was durable is missing");
+    status.path = source_->segment_path(sequence);
+    return std::move(status).at(sequence, bad_offset);
+  }
+  log::SalvagedRegion region;
+  const uint64_t last = expected_.first_lsn - 1;
+  Status status = log::salvage_region(groups_.get(), offset_, segment_.entry.end, last, &region);
+  if (!status.ok()) return std::move(status).at(sequence, offset_);
+  const size_t base = batch->data.size();
+  batch->data.insert(batch->data.end(), region.payloads.begin(), region.payloads.end());
+  for (const log::SalvagedRecord& record : region.records) {
+    status = skip_to(record.lsn, batch, true, bad_offset);
+    if (!status.ok()) return status;
+    expected_.first_lsn = record.lsn + 1;
+    if (record.lsn < next_lsn_ || record.lsn > to_) continue;
+    batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), record.lsn, segment_.entry.epoch, 0});
+    batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
+    batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
+    next_lsn_ = record.lsn + 1;
+  }
+  offset_ = region.resume;
+  expected_.any = true;
+  if (offset_ >= segment_.entry.end && segment_.entry.last_lsn >= expected_.first_lsn) {
+    status = skip_to(segment_.entry.last_lsn + 1, batch, true, bad_offset);
+    if (!status.ok()) return status;
+    expected_.first_lsn = segment_.entry.last_lsn + 1;
+  }
+  (void)more;
+  return {};
+}
+
+void Reader::add_group(const log::GroupView& view, RecordBatch* batch) {
+  const uint64_t first = view.header.first_lsn;
+  const uint64_t count = view.records.size();
+  if (count == 0 || first + count <= next_lsn_ || first > to_) {
+    next_lsn_ = std::max(next_lsn_, std::min(first + count, to_ == UINT64_MAX ? first + count : to_ + 1));
+    return;
+  }
+  const uint64_t skip = next_lsn_ > first ? next_lsn_ - first : 0;
+  const uint64_t take = std::min(count - skip, to_ - (first + skip) + 1);
+  const size_t base = batch->data.size();
+  batch->data.insert(batch->data.end(), view.stream, view.stream + view.header.stored_bytes);
+  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + skip, view.header.epoch,
+                         view.header.timestamp_micros});
+  for (uint64_t i = skip; i < skip + take; i++) {
+    batch->offsets.push_back(static_cast<uint32_t>(base + view.records[i].payload_offset));
+    batch->lengths.push_back(view.records[i].payload_bytes);
+  }
+  next_lsn_ = first + skip + take;
+}
+
+}  // namespace stonelog::driver

@@ -1,0 +1,70 @@
+// A reader: durable records of a source, in order, verified, in slabs. Not thread-safe: one call at a time.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "driver/source.h"
+#include "log/group_reader.h"
+#include "log/salvage.h"
+
+namespace stonelog::driver {
+
+struct RecordBatch {
+  struct Run {  // records of one group
+    uint32_t index;
+    uint64_t first_lsn;
+    uint64_t epoch;
+    uint64_t timestamp_micros;
+  };
+  std::vector<uint8_t> data;
+  std::vector<uint32_t> offsets;  // of each payload in data
+  std::vector<uint32_t> lengths;
+  std::vector<Run> runs;
+  std::vector<format::Hole> skipped;
+
+  bool empty() const { return offsets.empty(); }
+  void clear();
+};
+
+class Reader {
+ public:
+  // Reads LSNs from..to. Retains the source.
+  Reader(Source* source, uint64_t from, uint64_t to);
+  ~Reader();
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  // The next slab; empty at the end of what is durable now. Code::not_found if what comes next was
+  // released, Code::corrupt at damage, after everything before it was handed out.
+  Status next(RecordBatch* batch);
+
+ private:
+  Status open_segment(const ReadableSegment& segment);
+  Status find_start();
+  Status seek();
+  Status find_group(log::GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
+                    format::GroupHeader* header) const;
+  Status read_group(RecordBatch* batch, bool* more);
+  Status meet_damage(log::Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more);
+  Status skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset);
+  Status next_segment(bool* more);
+  Status released() const;
+  bool was_replaced();
+  void add_group(const log::GroupView& view, RecordBatch* batch);
+
+  Source* source_;
+  uint64_t next_lsn_;
+  const uint64_t to_;
+  uint64_t durable_lsn_ = 0;  // nothing beyond is shown
+  bool started_ = false;
+  ReadableSegment segment_;
+  std::unique_ptr<io::File> file_;
+  std::unique_ptr<log::GroupReader> groups_;
+  uint64_t offset_ = 0;
+  log::Expectation expected_;
+  log::GroupView view_;
+  Status pending_;  // reported when what precedes it was handed out
+};
+
+}  // namespace stonelog::driver

@@ -1,0 +1,103 @@
+#include "driver/threads.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace stonelog::driver {
+
+namespace {
+
+constexpr uint32_t kRequestThreads = 4;
+constexpr uint32_t kReaderThreads = 2;
+
+long futex(std::atomic<uint32_t>* word, int operation, uint32_t value, const timespec* deadline, uint32_t mask) {
+  return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, deadline, nullptr, mask);
+}
+
+}  // namespace
+
+uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
+  timespec deadline{};
+  deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
+  deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
+  if (word_.load(std::memory_order_seq_cst) == ticket) {
+    futex(&word_, FUTEX_WAIT_BITSET_PRIVATE, ticket, deadline_ns == UINT64_MAX ? nullptr : &deadline,
+          FUTEX_BITSET_MATCH_ANY);
+  }
+  waiters_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void Parker::wake(int count) {
+  word_.fetch_add(1, std::memory_order_seq_cst);
+  if (waiters_.load(std::memory_order_seq_cst) > 0) {
+    futex(&word_, FUTEX_WAKE_BITSET_PRIVATE, static_cast<uint32_t>(count), nullptr, FUTEX_BITSET_MATCH_ANY);
+  }
+}
+
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
+
+void ThreadPool::run(std::function<void()> task) {
+  bool start = false;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    tasks_.push_back(std::move(task));
+    start = idle_ < tasks_.size() && threads_ < most_;
+    if (start) threads_++;
+  }
+  if (start) {
+    std::thread([this] { loop(); }).detach();
+  } else {
+    parker_.wake_one();
+  }
+}
+
+void ThreadPool::loop() {
+  block_signals();
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    if (!tasks_.empty()) {
+      std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      task = nullptr;
+      lock.lock();
+      continue;
+    }
+    idle_++;
+    const uint32_t ticket = parker_.prepare();
+    lock.unlock();
+    parker_.wait(ticket, UINT64_MAX);
+    lock.lock();
+    idle_--;
+  }
+}
+
+// Never destroyed: a thread may still be in its last system call when the process ends.
+ThreadPool& request_threads() {
+  static ThreadPool* const pool = new ThreadPool(kRequestThreads);
+  return *pool;
+}
+
+ThreadPool& reader_threads() {
+  static ThreadPool* const pool = new ThreadPool(kReaderThreads);
+  return *pool;
+}
+
+}  // namespace stonelog::driver

@@ -1,0 +1,38 @@
+// The process's own threads for requests that may wait for the disk: opening, verifying, flushing,
+// truncating, closing, reading. libuv's thread pool is left to the application.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+
+#include "driver/parker.h"
+
+namespace stonelog::driver {
+
+// Up to `most` threads, started when there is work and none is free, that run tasks in their order. Lives
+// as long as the process: its threads are never joined.
+class ThreadPool {
+ public:
+  explicit ThreadPool(uint32_t most) : most_(most) {}
+  void run(std::function<void()> task);
+
+ private:
+  void loop();
+
+  const uint32_t most_;
+  std::mutex mutex_;
+  Parker parker_;
+  std::deque<std::function<void()>> tasks_;
+  uint32_t threads_ = 0;
+  uint32_t idle_ = 0;
+};
+
+ThreadPool& request_threads();  // may wait for commits: opens, closes, truncations, verifications
+ThreadPool& reader_threads();   // only read
+
+// Signals are the application's: our threads take none.
+void block_signals();
+
+}  // namespace stonelog::driver

@@ -1,0 +1,138 @@
+// What the tests of the driver share: a log in a directory of its own, over a file system that fails on
+// command, with verbs.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "driver/read_only_log.h"
+#include "driver/reader.h"
+#include "driver/registry.h"
+#include "io/fault_file_system.h"
+#include "io_fixture.h"
+
+namespace stonelog::test {
+
+using namespace stonelog::driver;
+using log::Durability;
+
+class CountingListener : public Listener {
+ public:
+  void progress() override { progressed++; }
+  void answer(uint64_t request, const Status& status, uint64_t value) override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    answers_[request] = {status, value};
+  }
+  bool answered(uint64_t request, Status* status = nullptr) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const auto found = answers_.find(request);
+    if (found == answers_.end()) return false;
+    if (status != nullptr) *status = found->second.first;
+    return true;
+  }
+  std::atomic<int> progressed{0};
+
+ private:
+  std::mutex mutex_;
+  std::map<uint64_t, std::pair<Status, uint64_t>> answers_;
+};
+
+inline OpenOptions small_options(const std::string& directory) {
+  OpenOptions options;
+  options.directory = directory;
+  options.segment_bytes = 128 << 10;
+  options.queue_bytes = 256 << 10;
+  options.max_record_bytes = 64 << 10;
+  options.min_free_bytes = 0;
+  return options;
+}
+
+// An open log and one session on it. close() or the destructor closes it.
+class OpenLog {
+ public:
+  OpenLog(io::FileSystem& fs, const OpenOptions& options) { reopen(fs, options); }
+  ~OpenLog() { (void)close(); }
+
+  void reopen(io::FileSystem& fs, const OpenOptions& options) {
+    (void)close();
+    status = open_shared(fs, options, &log, &report);
+    if (!status.ok()) return;
+    session = Log::Session{};
+    session.listener = &listener;
+    log->attach(&session);
+    open_ = true;
+  }
+  Status close() {
+    if (!open_) return {};
+    open_ = false;
+    log->detach(&session);
+    return close_shared(log);
+  }
+  uint64_t append(const std::string& text, Code* code = nullptr, Durability durability = Durability::group) {
+    Code ignored = Code::ok;
+    Code* into = code == nullptr ? &ignored : code;
+    const uint64_t lsn = log->append(&session, bytes(text), text.size(), durability, into);
+    log->kick();
+    return lsn;
+  }
+  uint64_t append_sync(const std::string& text, Code* code = nullptr) {
+    Code ignored = Code::ok;
+    return log->append_sync(&session, bytes(text), text.size(), code == nullptr ? &ignored : code);
+  }
+  std::vector<std::string> read_all(Status* read_status = nullptr) { return read_from(log, log->first_lsn(), read_status); }
+  static std::vector<std::string> read_from(Source* source, uint64_t from, Status* read_status = nullptr) {
+    Reader reader(source, from, UINT64_MAX);
+    RecordBatch batch;
+    std::vector<std::string> out;
+    for (;;) {
+      Status status = reader.next(&batch);
+      if (read_status != nullptr) *read_status = status;
+      if (!status.ok() || batch.empty()) return out;
+      for (size_t i = 0; i < batch.offsets.size(); i++) {
+        out.emplace_back(reinterpret_cast<const char*>(batch.data.data()) + batch.offsets[i], batch.lengths[i]);
+      }
+    }
+  }
+  template <typename Condition>
+  bool wait_for(Condition condition, int most_ms = 5000) {
+    for (int i = 0; i < most_ms; i++) {
+      if (condition()) return true;
+      usleep(1000);
+    }
+    return condition();
+  }
+  bool is_poisoned(uint64_t* durable = nullptr, uint64_t* not_written = nullptr) {
+    Status failure;
+    uint64_t a = 0;
+    uint64_t b = 0;
+    const bool poisoned = log->poisoned(&failure, &a, &b);
+    if (durable != nullptr) *durable = a;
+    if (not_written != nullptr) *not_written = b;
+    return poisoned;
+  }
+
+  Log* log = nullptr;
+  Log::Session session;
+  CountingListener listener;
+  log::RecoveryReport report;
+  Status status;
+
+ private:
+  static const uint8_t* bytes(const std::string& text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+  bool open_ = false;
+};
+
+inline std::string text_of(uint64_t lsn) { return "record " + std::to_string(lsn) + std::string(lsn % 97, '.'); }
+
+inline size_t segment_files(const std::string& directory) {
+  std::vector<std::string> names;
+  REQUIRE(posix_file_system().list(directory, &names).ok());
+  uint64_t ignored = 0;
+  return static_cast<size_t>(std::count_if(names.begin(), names.end(), [&](const std::string& name) {
+    return log::parse_segment_name(name, &ignored);
+  }));
+}
+
+}  // namespace stonelog::test
