@@ -1,0 +1,27 @@
+// `stonelog verify DIR`: scans everything, changes nothing, reports.
+import type { VerifyReport } from '../recovery.js'
+import { Wal } from '../wal.js'
+import { Exit, parseCommand } from './exit.js'
+
+function describe(report: VerifyReport): string {
+  const { verdict, closed, live, firstLsn, lastLsn, epoch, scanned } = report
+  const range = lastLsn < firstLsn ? 'empty' : `LSN ${firstLsn} to ${lastLsn}`
+  const state = live ? 'open by a writer' : closed ? 'closed properly' : 'not closed properly'
+  const lines = [
+    `verdict    ${verdict} (${state})`,
+    `records    ${report.records} (${range}), epoch ${epoch}`,
+    `scanned    ${scanned.segments} segments, ${scanned.bytes} bytes in ${report.durationMs} ms`,
+  ]
+  if (report.truncatedBytes > 0) lines.push(`torn       ${report.truncatedBytes} bytes`)
+  for (const { from, to, segment, offset, reason } of report.lost) {
+    lines.push(`lost       LSN ${from} to ${to}, segment ${segment}, offset ${offset}: ${reason}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+export async function verify(args: string[]): Promise<Exit> {
+  const { directory, values } = parseCommand(args, { json: { type: 'boolean' } })
+  const report = await Wal.verify(directory)
+  process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : describe(report))
+  return report.verdict === 'corrupt' ? Exit.corrupt : Exit.ok
+}

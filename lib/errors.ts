@@ -1,0 +1,221 @@
+// The one error class, the map of its codes, and the one place where native errors become
+// WalErrors. Nobody parses messages: a code is stable, its message says what happened, where, and
+// what to do.
+import { getSystemErrorMap } from 'node:util'
+import type { NativeError } from './native.js'
+
+/**
+ * Native number of each code: `stonelog::Code` in native/io/status.h. Codes may be added, none is
+ * ever renamed or renumbered.
+ */
+const CODE_BY_NUMBER = [
+  undefined,
+  'WAL_CORRUPT',
+  'WAL_TORN_TAIL',
+  'WAL_LOCKED',
+  'WAL_NO_SPACE',
+  'WAL_BACKPRESSURE',
+  'WAL_POISONED',
+  'WAL_IO',
+  'WAL_CLOSED',
+  'WAL_READ_ONLY',
+  'WAL_RECORD_TOO_LARGE',
+  'WAL_BAD_OPTION',
+  'WAL_BAD_ARGUMENT',
+  'WAL_NOT_FOUND',
+  'WAL_UNSUPPORTED_VERSION',
+  'WAL_NOT_A_LOG',
+  'WAL_ABORTED',
+] as const
+
+/** Stable code of a {@link WalError}. `WAL_NO_NATIVE`: the native part could not be loaded. */
+export type WalErrorCode = NonNullable<(typeof CODE_BY_NUMBER)[number]> | 'WAL_NO_NATIVE'
+
+/**
+ * What became of the records of a failed call. `not-written`: never handed to the device, will
+ * never appear. `indeterminate`: handed over; may be there after reopening, even if its own write
+ * succeeded.
+ */
+export type Outcome = 'not-written' | 'indeterminate'
+
+/** Where and why, as far as it applies to the error. */
+export interface WalErrorDetails {
+  /** Negative, as in Node's own system errors: `util.getSystemErrorName(errno)` names it. */
+  errno?: number | undefined
+  /** The system call that failed. */
+  syscall?: string | undefined
+  /** The file or directory concerned. */
+  path?: string | undefined
+  /** Sequence number of the segment concerned. */
+  segment?: number | undefined
+  /** Bytes from the start of that segment's file. */
+  offset?: number | undefined
+  /** Epoch of the record concerned. */
+  epoch?: number | undefined
+  /** LSN of the record concerned (of a batch: its last one). */
+  lsn?: number | undefined
+  outcome?: Outcome | undefined
+  /** Process that holds the lock, with `WAL_LOCKED`. */
+  pid?: number | undefined
+  cause?: unknown
+}
+
+/** Every failure of stonelog. Decide by `code`; `name` is `AbortError` for `WAL_ABORTED`. */
+export class WalError extends Error {
+  readonly code: WalErrorCode
+  declare readonly errno?: number
+  declare readonly syscall?: string
+  declare readonly path?: string
+  declare readonly segment?: number
+  declare readonly offset?: number
+  declare readonly epoch?: number
+  declare readonly lsn?: number
+  declare readonly outcome?: Outcome
+  declare readonly pid?: number
+
+  constructor(code: WalErrorCode, message: string, details: WalErrorDetails = {}) {
+    const { cause, ...facts } = details
+    super(message, cause === undefined ? undefined : { cause })
+    Object.defineProperty(this, 'name', {
+      value: code === 'WAL_ABORTED' ? 'AbortError' : 'WalError',
+      configurable: true,
+    })
+    this.code = code
+    // Facts that do not apply are absent, so that printing an error shows only what is known.
+    for (const [name, value] of Object.entries(facts)) {
+      if (value !== undefined) Object.assign(this, { [name]: value })
+    }
+  }
+}
+
+/** What to do about each code; the end of its message. */
+const ADVICE: Record<WalErrorCode, string> = {
+  WAL_CORRUPT:
+    'nothing was changed; look at it with `stonelog verify`, restore the segment from a copy, or ' +
+    "open with recovery 'point-in-time' or 'salvage'",
+  WAL_TORN_TAIL:
+    'a crash explains it and nothing acknowledged is missing; open with recovery ' +
+    "'tolerate-torn-tail' to accept it",
+  WAL_LOCKED: 'close the log in the other process, or open it with readOnly: true',
+  WAL_NO_SPACE:
+    'free space on that file system or lower minFreeBytes; appending resumes by itself, ' +
+    'see ready()',
+  WAL_BACKPRESSURE: 'wait for ready(), or raise queueBytes',
+  WAL_POISONED:
+    'close the log, repair the cause, and open it again: recovery tells which records survived',
+  WAL_IO: 'check the device and the permissions, then open the log again',
+  WAL_CLOSED: 'open the log again to go on',
+  WAL_READ_ONLY: 'open it without readOnly to write',
+  WAL_RECORD_TOO_LARGE: 'split it, or raise maxRecordBytes, queueBytes and segmentBytes',
+  WAL_BAD_OPTION: 'correct the option',
+  WAL_BAD_ARGUMENT: 'correct the call',
+  WAL_NOT_FOUND: 'check the path, or the LSN against firstLsn',
+  WAL_UNSUPPORTED_VERSION: 'open it with the version of stonelog that wrote it, or a newer one',
+  WAL_NOT_A_LOG: 'move the foreign file away, or name another directory',
+  WAL_ABORTED: 'nothing was opened',
+  WAL_NO_NATIVE: 'run `npm run build` in the directory of stonelog (it needs a C++20 compiler)',
+}
+
+/** What each code says happened where native gave no sentence of its own. */
+const FALLBACK: Partial<Record<WalErrorCode, string>> = {
+  WAL_NO_SPACE: 'no space is prepared for it',
+  WAL_BACKPRESSURE: 'the queue is full',
+  WAL_POISONED: 'an earlier write failed and the log has stopped',
+  WAL_CLOSED: 'the log is closed',
+  WAL_READ_ONLY: 'the log is open for reading only',
+  WAL_RECORD_TOO_LARGE: 'the record is larger than maxRecordBytes',
+  WAL_LOCKED: 'another process has the log open for writing',
+}
+
+/**
+ * The name of a native code number; an unknown one is an I/O error rather than a crash of the
+ * caller.
+ */
+export function codeOf(number: number): WalErrorCode {
+  return CODE_BY_NUMBER[number] ?? 'WAL_IO'
+}
+
+/** `no space left on device (ENOSPC in fallocate)`, or undefined without an errno. */
+function describeErrno(errno: number, syscall: string | null): string | undefined {
+  if (errno === 0) return undefined
+  const [name, text] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown error']
+  return `${text} (${name}${syscall === null ? '' : ` in ${syscall}`})`
+}
+
+/** ` at data/wal/00000001.wal, segment 1, offset 4096`, as far as known. */
+function describePlace(error: NativeError, directory: string | undefined): string {
+  const place: string[] = []
+  const path = error.path ?? directory
+  if (path) place.push(path)
+  if (error.segment > 0) place.push(`segment ${error.segment}`, `offset ${error.offset}`)
+  return place.length === 0 ? '' : ` at ${place.join(', ')}`
+}
+
+/** Joins what failed, why, where and what to do into a message. */
+export function messageOf(code: WalErrorCode, action: string, why: string, place = ''): string {
+  return `${action} failed${place}: ${why}; ${ADVICE[code]}`
+}
+
+/**
+ * The conversion of native errors.
+ * @param error what native reported; its `errno` is positive
+ * @param action what was being done, the start of the message: `opening the log`
+ * @param context the log's directory for errors that name no path, and facts that native does not
+ *   know
+ */
+export function fromNative(
+  error: NativeError,
+  action: string,
+  context: WalErrorDetails & { directory?: string; code?: WalErrorCode } = {},
+): WalError {
+  const { directory, code: chosen, ...details } = context
+  const code = chosen ?? codeOf(error.code)
+  const reasons = [error.message, describeErrno(error.errno, error.syscall)].filter(Boolean)
+  if (error.pid > 0) reasons.push(`held by process ${error.pid}`)
+  const why = reasons.join(', ') || FALLBACK[code] || 'no reason was given'
+  const inSegment = error.segment > 0
+  return new WalError(code, messageOf(code, action, why, describePlace(error, directory)), {
+    errno: error.errno === 0 ? undefined : -error.errno,
+    syscall: error.syscall ?? undefined,
+    path: error.path || undefined,
+    segment: inSegment ? error.segment : undefined,
+    offset: inSegment ? error.offset : undefined,
+    pid: error.pid > 0 ? error.pid : undefined,
+    ...details,
+  })
+}
+
+/** A refusal of which only the code is known: a negative return value. */
+export function fromCode(
+  number: number,
+  action: string,
+  details: WalErrorDetails & { why?: string } = {},
+): WalError {
+  const { why, ...facts } = details
+  const code = codeOf(Math.abs(number))
+  return new WalError(
+    code,
+    messageOf(code, action, why ?? FALLBACK[code] ?? 'it was refused'),
+    facts,
+  )
+}
+
+/** `WAL_BAD_ARGUMENT` with a sentence of its own; nothing was written. */
+export function badArgument(message: string): WalError {
+  return new WalError('WAL_BAD_ARGUMENT', message, { outcome: 'not-written' })
+}
+
+/**
+ * Names a value in a message about its type: `null`, `an array`, `a Float64Array`, `number 1.5`.
+ */
+export function describeValue(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object') {
+    const name = value.constructor?.name ?? 'Object'
+    return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`
+  }
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40))
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
+  return `${typeof value} ${String(value)}`
+}

@@ -1,0 +1,73 @@
+// What operators may watch: diagnostics channels for tools, the logger for people. Neither can
+// disturb the log: subscribers run isolated by node:diagnostics_channel, a logger that throws is
+// ignored.
+import { channel } from 'node:diagnostics_channel'
+import type { WalError } from './errors.js'
+import type { Logger } from './options.js'
+import type { RecoveryReport } from './recovery.js'
+
+const openChannel = channel('stonelog:open')
+const poisonedChannel = channel('stonelog:poisoned')
+const eventChannel = channel('stonelog:event')
+
+type Level = 'info' | 'warn' | 'error'
+
+function log(logger: Logger | undefined, level: Level, message: string): void {
+  try {
+    logger?.[level](message)
+  } catch {
+    // Durability must not depend on where log lines go.
+  }
+}
+
+/** Publishes on `stonelog:event`: { directory, message }. */
+export function announceEvent(
+  directory: string,
+  logger: Logger | undefined,
+  message: string,
+  level: Level = 'warn',
+): void {
+  eventChannel.publish({ directory, message })
+  log(logger, level, `stonelog: ${directory}: ${message}`)
+}
+
+function summary(report: RecoveryReport): string {
+  const kept =
+    report.lastLsn < report.firstLsn
+      ? 'no records'
+      : `records ${report.firstLsn} to ${report.lastLsn}`
+  const ended = report.closed ? 'closed properly' : 'not closed properly'
+  const cut = report.truncatedBytes > 0 ? `, ${report.truncatedBytes} bytes cut` : ''
+  return `opened, ${report.verdict}, ${ended}: ${kept}${cut}, epoch ${report.epoch}`
+}
+
+/**
+ * Publishes on `stonelog:open`: { directory, readOnly, recovery }; tells the logger what recovery
+ * did.
+ */
+export function announceOpen(
+  directory: string,
+  readOnly: boolean,
+  recovery: RecoveryReport,
+  events: readonly string[],
+  logger: Logger | undefined,
+): void {
+  openChannel.publish({ directory, readOnly, recovery })
+  const level = { clean: 'info', 'torn-tail': 'warn', corrupt: 'error' } as const
+  log(logger, level[recovery.verdict], `stonelog: ${directory}: ${summary(recovery)}`)
+  for (const { from, to, segment, offset, reason } of recovery.lost) {
+    const where = `segment ${segment}, offset ${offset}`
+    log(logger, 'error', `stonelog: ${directory}: lost LSN ${from} to ${to} (${where}): ${reason}`)
+  }
+  for (const event of events) announceEvent(directory, logger, event)
+}
+
+/** Publishes on `stonelog:poisoned`: { directory, error }. */
+export function announcePoisoned(
+  directory: string,
+  error: WalError,
+  logger: Logger | undefined,
+): void {
+  poisonedChannel.publish({ directory, error })
+  log(logger, 'error', `stonelog: ${directory}: the log has stopped: ${error.message}`)
+}

@@ -1,0 +1,16 @@
+// stonelog: a durable write-ahead log. What is acknowledged is set in stone.
+export { type Outcome, WalError, type WalErrorCode } from './errors.js'
+export type {
+  AppendOptions,
+  DirectIo,
+  DurabilityName,
+  Logger,
+  ReadRange,
+  RecoveryMode,
+  VerifyOptions,
+  WalOptions,
+} from './options.js'
+export type { RecordBatch, WalRecord } from './record-batch.js'
+export type { LostRange, RecoveryReport, Verdict, VerifyReport } from './recovery.js'
+export type { Latency, WalStats } from './stats.js'
+export { type BatchLsns, Wal } from './wal.js'

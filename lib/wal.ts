@@ -1,0 +1,483 @@
+// The log as its users hold it. Everything here is about promises and refusals; bytes are native's.
+import { isUint8Array } from 'node:util/types'
+import {
+  badArgument,
+  codeOf,
+  describeValue,
+  fromCode,
+  fromNative,
+  messageOf,
+  type Outcome,
+  WalError,
+} from './errors.js'
+import { announceEvent, announcePoisoned } from './events.js'
+import { Durability, type Native, type NativeError } from './native.js'
+import type { NativeBinding } from './native-binding.js'
+import { type OpenedLog, openLog, verifyLog } from './opening.js'
+import {
+  type AppendOptions,
+  type ReadRange,
+  resolveAppendOptions,
+  resolveRange,
+  type VerifyOptions,
+  type WalOptions,
+} from './options.js'
+import { PendingAppends } from './pending-appends.js'
+import { BatchReader, type ReadableLog, RecordReader } from './reader.js'
+import type { RecordBatch, WalRecord } from './record-batch.js'
+import type { RecoveryReport, VerifyReport } from './recovery.js'
+import { toStats, type WalStats } from './stats.js'
+
+/** Waiting bytes at which the committer is woken within a burst. */
+const KICK_BYTES = 16 * 1024
+
+/**
+ * Strings up to this many UTF-16 units are encoded into one reused buffer, three bytes each at
+ * most.
+ */
+const SCRATCH_UNITS = 16 * 1024
+let scratch: Buffer | undefined
+
+/** LSNs of a batch, first and last. */
+export interface BatchLsns {
+  first: number
+  last: number
+}
+
+const enum State {
+  writable,
+  readOnly,
+  poisoned,
+  closed,
+}
+
+/**
+ * A durable write-ahead log. Made by {@link Wal.open}; several handles, also of several threads of
+ * the process, may be open on one directory and share one log.
+ */
+export class Wal {
+  /** What opening found. */
+  readonly recovery: RecoveryReport
+  /** The log's directory, absolute. */
+  readonly directory: string
+
+  readonly #binding: NativeBinding
+  readonly #native: Native
+  readonly #handle: number
+  readonly #log: OpenedLog
+  readonly #durability: Durability
+  readonly #pending: PendingAppends
+  #state: State
+  #unpublishedBytes = 0
+  #kickScheduled = false
+  #poison: WalError | undefined
+  #closing: Promise<void> | undefined
+  /** Hands what waits to the committers: once per burst, when the microtask queue has drained. */
+  readonly #publish = (): void => {
+    this.#kickScheduled = false
+    if (this.#unpublishedBytes === 0) return
+    this.#unpublishedBytes = 0
+    this.#native.kick(this.#handle)
+  }
+  /** The getters' values once the handle is being given back. */
+  #final: { firstLsn: number; lastLsn: number; durableLsn: number; epoch: number } | undefined
+
+  private constructor(log: OpenedLog) {
+    this.recovery = log.recovery
+    this.directory = log.directory
+    this.#log = log
+    this.#binding = log.binding
+    this.#native = log.binding.native
+    this.#handle = log.handle
+    this.#durability = log.options.durability
+    this.#pending = new PendingAppends(log.binding)
+    this.#state = log.options.readOnly ? State.readOnly : State.writable
+    log.binding.attach(log.handle, {
+      onProgress: (durableLsn) => this.#pending.advance(durableLsn),
+      onPoisoned: (error, durableLsn, firstNotWrittenLsn) =>
+        this.#onPoisoned(error, durableLsn, firstNotWrittenLsn),
+    })
+  }
+
+  /**
+   * Opens a log: creates the directory, takes the lock, recovers. The log is then ready to append.
+   * @param directory a path or a `file:` URL
+   * @throws WalError WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_LOCKED, WAL_CORRUPT, WAL_TORN_TAIL,
+   *   WAL_NOT_FOUND, WAL_NOT_A_LOG, WAL_UNSUPPORTED_VERSION, WAL_NO_SPACE, WAL_IO, WAL_ABORTED,
+   *   WAL_NO_NATIVE
+   */
+  static open(directory: string | URL, options?: WalOptions): Promise<Wal> {
+    return openLog(directory, options, (log) => new Wal(log))
+  }
+
+  /**
+   * Scans a whole log and reports; read-only, without a lock, also beside a running writer.
+   * @throws WalError WAL_NOT_FOUND, WAL_NOT_A_LOG, WAL_UNSUPPORTED_VERSION, WAL_IO, WAL_BAD_OPTION;
+   *   damage is reported, not thrown
+   */
+  static verify(directory: string | URL, options?: VerifyOptions): Promise<VerifyReport> {
+    return verifyLog(directory, options)
+  }
+
+  /** First LSN that can be read; of an empty log, the next one to be given. */
+  get firstLsn(): number {
+    return this.#final?.firstLsn ?? this.#native.firstLsn(this.#handle)
+  }
+
+  /** Last LSN given; 0 if none ever was. */
+  get lastLsn(): number {
+    return this.#final?.lastLsn ?? this.#native.lastLsn(this.#handle)
+  }
+
+  /** Last LSN that is durable, with everything before it. */
+  get durableLsn(): number {
+    return this.#final?.durableLsn ?? this.#native.durableLsn(this.#handle)
+  }
+
+  /** The epoch of this life of the log: (epoch, LSN) names one content for ever. */
+  get epoch(): number {
+    return this.#final?.epoch ?? this.#native.epoch(this.#handle)
+  }
+
+  /**
+   * Appends a record. The data is copied before the call returns; a string is written as UTF-8.
+   * @returns the record's LSN, once it is durable (durability `interval` and `none`, NOT durable:
+   *   once it is queued). Never throws synchronously.
+   * @throws WalError with `outcome` 'not-written': WAL_BACKPRESSURE, WAL_NO_SPACE,
+   *   WAL_RECORD_TOO_LARGE, WAL_BAD_ARGUMENT, WAL_CLOSED, WAL_READ_ONLY, WAL_POISONED; WAL_IO with
+   *   the outcome it had
+   */
+  append(data: Uint8Array | string, options?: AppendOptions): Promise<number> {
+    try {
+      const durability = this.#durabilityOf(options)
+      const lsn = this.#admit(data, durability)
+      if (durability >= Durability.interval) return Promise.resolve(lsn)
+      return this.#pending.push(lsn)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Appends records as one: after a crash all of them are there or none.
+   * @returns their consecutive LSNs, first and last, once durable
+   * @throws WalError as {@link Wal.append}; an empty array is WAL_BAD_ARGUMENT
+   */
+  async appendBatch(
+    records: ReadonlyArray<Uint8Array | string>,
+    options?: AppendOptions,
+  ): Promise<BatchLsns> {
+    const durability = this.#durabilityOf(options)
+    const lsns = this.#admitBatch(records, durability)
+    if (durability < Durability.interval) await this.#pending.push(lsns.last)
+    return lsns
+  }
+
+  /**
+   * Queues a record without a promise; {@link Wal.flush} tells when it is durable.
+   * @returns the record's LSN, at once
+   * @throws WalError as {@link Wal.append}, synchronously
+   */
+  write(data: Uint8Array | string, options?: AppendOptions): number {
+    return this.#admit(data, this.#durabilityOf(options))
+  }
+
+  /**
+   * Appends a record; the calling thread waits for the device. Everything queued before becomes
+   * durable with it.
+   * @returns the record's LSN, durable
+   * @throws WalError as {@link Wal.append}, synchronously
+   */
+  appendSync(data: Uint8Array | string): number {
+    if (this.#state !== State.writable) throw this.#stateError('appending')
+    const [bytes, length] = encode(data)
+    const lsn = this.#native.appendSync(this.#handle, bytes, length)
+    if (lsn < 0) throw this.#refused(lsn, 'appending', length)
+    return lsn
+  }
+
+  /**
+   * Waits until everything given an LSN so far (or up to `upTo`) is durable, at any durability.
+   * @returns durableLsn
+   * @throws WalError WAL_BAD_ARGUMENT if `upTo` is above lastLsn, WAL_POISONED, WAL_CLOSED,
+   *   WAL_READ_ONLY
+   */
+  async flush(upTo?: number): Promise<number> {
+    if (this.#state !== State.writable) throw this.#stateError('flushing')
+    if (upTo !== undefined) {
+      const lastLsn = this.lastLsn
+      if (!Number.isInteger(upTo) || upTo < 0 || upTo > lastLsn) {
+        const given = describeValue(upTo)
+        throw badArgument(`flush takes an LSN from 0 to lastLsn ${lastLsn}, not ${given}`)
+      }
+      if (upTo === 0) return this.durableLsn
+    }
+    this.#publish()
+    const durableLsn = await this.#request<number>('flushing', (id) =>
+      this.#native.flush(this.#handle, id, upTo ?? 0),
+    )
+    this.#pending.advance(durableLsn)
+    return durableLsn
+  }
+
+  /**
+   * Waits until the queue is below half of `queueBytes` and space is prepared: then go on after
+   * WAL_BACKPRESSURE or WAL_NO_SPACE.
+   * @throws WalError WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY
+   */
+  async ready(): Promise<void> {
+    if (this.#state !== State.writable) throw this.#stateError('waiting for the queue')
+    this.#publish()
+    await this.#request('waiting for the queue', (id) => this.#native.ready(this.#handle, id))
+  }
+
+  /**
+   * Reads durable records in LSN order, verified. Ends at what is durable when it gets there.
+   * Iterate it once; leaving the loop early releases the reader.
+   * @throws WalError WAL_BAD_ARGUMENT at once; while iterating WAL_NOT_FOUND (from below firstLsn,
+   *   or released meanwhile), WAL_CORRUPT (after everything before the damage), WAL_IO, WAL_CLOSED
+   */
+  read(range?: ReadRange): AsyncIterableIterator<WalRecord> {
+    return new RecordReader(this.#readable(), resolveRange(range))
+  }
+
+  /** Reads as {@link Wal.read}, many records at a time, for bulk replay. */
+  readBatches(range?: ReadRange): AsyncIterableIterator<RecordBatch> {
+    return new BatchReader(this.#readable(), resolveRange(range))
+  }
+
+  /**
+   * Releases whole segments that hold nothing at or above `lsn`.
+   * @param lsn from 1 to lastLsn + 1
+   * @returns the new firstLsn, at most `lsn`
+   * @throws WalError WAL_BAD_ARGUMENT, WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY, WAL_IO
+   */
+  async truncateBefore(lsn: number): Promise<number> {
+    if (this.#state !== State.writable) throw this.#stateError('truncating')
+    const most = this.lastLsn + 1
+    if (!Number.isInteger(lsn) || lsn < 1 || lsn > most) {
+      const given = describeValue(lsn)
+      throw badArgument(`truncateBefore takes an LSN from 1 to ${most}, not ${given}`)
+    }
+    this.#publish()
+    return this.#request('truncating', (id) => this.#native.truncateBefore(this.#handle, id, lsn))
+  }
+
+  /** Counters and latencies as plain data. @throws WalError WAL_CLOSED */
+  stats(): WalStats {
+    if (this.#state === State.closed) throw this.#stateError('taking statistics')
+    return toStats(this.#native.stats(this.#handle))
+  }
+
+  /**
+   * Makes everything durable, settles every promise, releases the handle; the last handle of the
+   * process seals the log and unlocks it. Idempotent: every call gets the same promise.
+   * @throws WalError WAL_POISONED if queued records could not be made durable; the handle is gone
+   *   then too
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** `await using wal = await Wal.open(…)` closes at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Settles every promise; the log has stopped. */
+  #onPoisoned(error: NativeError, durableLsn: number, firstNotWrittenLsn: number): void {
+    if (this.#poison !== undefined) return
+    const { epoch } = this
+    // The failure itself is an I/O error (or ENOSPC where space cannot be reserved); WAL_POISONED
+    // is what later calls get, with this as their cause.
+    const code = codeOf(error.code) === 'WAL_POISONED' ? 'WAL_IO' : codeOf(error.code)
+    const failure = (details: { lsn?: number; outcome?: Outcome }) =>
+      fromNative(error, 'writing the log', { directory: this.directory, code, epoch, ...details })
+    this.#poison = failure({})
+    if (this.#state !== State.closed) this.#state = State.poisoned
+    this.#pending.advance(durableLsn)
+    this.#pending.fail((lsn) =>
+      failure({ lsn, outcome: lsn < firstNotWrittenLsn ? 'indeterminate' : 'not-written' }),
+    )
+    announcePoisoned(this.directory, this.#poison, this.#log.options.logger)
+  }
+
+  #durabilityOf(options: AppendOptions | undefined): Durability {
+    if (options === undefined) return this.#durability
+    return resolveAppendOptions(options, this.#durability)
+  }
+
+  /** Gives a record its LSN, or throws. The hot path: 100-byte records come by the million. */
+  #admit(data: Uint8Array | string, durability: Durability): number {
+    if (this.#state !== State.writable) throw this.#stateError('appending')
+    const [bytes, length] = encode(data)
+    const lsn = this.#native.append(this.#handle, bytes, length, durability)
+    if (lsn < 0) throw this.#refused(lsn, 'appending', length)
+    this.#admitted(lsn, length, durability)
+    return lsn
+  }
+
+  /** All or nothing; not the hot path, so every string gets a buffer of its own. */
+  #admitBatch(records: ReadonlyArray<Uint8Array | string>, durability: Durability): BatchLsns {
+    if (this.#state !== State.writable) throw this.#stateError('appending')
+    if (!Array.isArray(records) || records.length === 0) {
+      const given = Array.isArray(records) ? 'an empty array' : describeValue(records)
+      throw badArgument(`a batch is a non-empty array of Uint8Array or string, not ${given}`)
+    }
+    let length = 0
+    const bytes = records.map((record) => {
+      const encoded = typeof record === 'string' ? Buffer.from(record) : encode(record)[0]
+      length += encoded.byteLength
+      return encoded
+    })
+    const first = this.#native.appendBatch(this.#handle, bytes, durability)
+    if (first < 0) throw this.#refused(first, 'appending', length)
+    const lsns = { first, last: first + bytes.length - 1 }
+    this.#admitted(lsns.last, length, durability)
+    return lsns
+  }
+
+  /** Publication, once per burst or per 16 KiB; and what the process must stay alive for. */
+  #admitted(lsn: number, length: number, durability: Durability): void {
+    // `none` is synced by flush and close only: nothing to wait for.
+    if (durability !== Durability.none) this.#pending.owe(lsn)
+    // Empty records count too: zero means that nothing waits.
+    this.#unpublishedBytes += length + 1
+    if (this.#unpublishedBytes > KICK_BYTES) {
+      this.#unpublishedBytes = 0
+      this.#native.kick(this.#handle)
+    } else if (!this.#kickScheduled) {
+      this.#kickScheduled = true
+      process.nextTick(this.#publish)
+    }
+  }
+
+  /** The error of a call that native refused with a negative code. */
+  #refused(result: number, action: string, length: number): WalError {
+    const code = codeOf(-result)
+    const context = { outcome: 'not-written', epoch: this.epoch } as const
+    switch (code) {
+      case 'WAL_BACKPRESSURE':
+      case 'WAL_CLOSED':
+        return fromCode(result, action, context)
+      case 'WAL_RECORD_TOO_LARGE': {
+        const { maxRecordBytes } = this.#log
+        const why = `${length} bytes are more than maxRecordBytes ${maxRecordBytes} allows`
+        return fromCode(result, action, { ...context, why })
+      }
+      default: {
+        const error = this.#native.lastError(this.#handle)
+        // appendSync may fail after it handed the record over; only a poisoned log tells that.
+        const { directory } = this
+        if (code === 'WAL_IO') {
+          const outcome = 'indeterminate'
+          return error === null
+            ? fromCode(result, action, { ...context, outcome })
+            : fromNative(error, action, { ...context, outcome, directory, code })
+        }
+        if (error === null) return fromCode(result, action, { ...context, path: directory })
+        const cause =
+          code === 'WAL_POISONED'
+            ? fromNative(error, action, { directory, code: 'WAL_IO' })
+            : undefined
+        return fromNative(error, action, { ...context, directory, code, cause })
+      }
+    }
+  }
+
+  /** The error of a call in a state that does not allow it. */
+  #stateError(action: string): WalError {
+    const outcome = 'not-written'
+    const place = ` at ${this.directory}`
+    switch (this.#state) {
+      case State.readOnly: {
+        const why = 'the log is open for reading only'
+        const message = messageOf('WAL_READ_ONLY', action, why, place)
+        return new WalError('WAL_READ_ONLY', message, { outcome, path: this.directory })
+      }
+      case State.poisoned: {
+        const cause = this.#poison!
+        const { errno, syscall, path, segment, offset, epoch } = cause
+        const message = messageOf('WAL_POISONED', action, 'an earlier write failed', place)
+        const details = { outcome, errno, syscall, path, segment, offset, epoch, cause } as const
+        return new WalError('WAL_POISONED', message, details)
+      }
+      default: {
+        const message = messageOf('WAL_CLOSED', action, 'the log is closed', place)
+        return new WalError('WAL_CLOSED', message, { outcome, path: this.directory })
+      }
+    }
+  }
+
+  /** A request on this handle; native's errors become WalErrors. */
+  #request<T>(action: string, start: (requestId: number) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#binding.request(start, (error, result) => {
+        if (error === null) return resolve(result as T)
+        const cause = codeOf(error.code) === 'WAL_POISONED' ? this.#poison : undefined
+        reject(fromNative(error, action, { directory: this.directory, cause }))
+      })
+    })
+  }
+
+  async #close(): Promise<void> {
+    this.#publish()
+    const { firstLsn, lastLsn, durableLsn, epoch } = this
+    const final = { firstLsn, lastLsn, durableLsn, epoch }
+    const poisoned = this.#state === State.poisoned ? this.#stateError('closing') : undefined
+    this.#state = State.closed
+    // From here on the handle may go stale at any time, so the getters stop asking it.
+    this.#final = final
+    try {
+      await this.#request('closing', (id) => this.#native.close(this.#handle, id))
+      // Closing flushed: whatever this handle was given is durable, unless the log had stopped.
+      if (this.#poison === undefined) final.durableLsn = lastLsn
+      this.#pending.advance(final.durableLsn)
+    } catch (error) {
+      this.#failRest(error as WalError)
+      throw error
+    } finally {
+      this.#binding.detach(this.#handle)
+    }
+    if (poisoned !== undefined) throw poisoned
+  }
+
+  /** Rejects what closing could not settle; normally `#onPoisoned` has done it before. */
+  #failRest(cause: WalError): void {
+    const { epoch, directory } = this
+    this.#pending.fail((lsn) => {
+      const message = messageOf(cause.code, 'writing the log', 'closing failed', ` at ${directory}`)
+      return new WalError(cause.code, message, { outcome: 'indeterminate', epoch, lsn, cause })
+    })
+  }
+
+  #readable(): ReadableLog {
+    return {
+      binding: this.#binding,
+      handle: this.#handle,
+      directory: this.directory,
+      checkOpen: (action) => {
+        if (this.#state === State.closed) throw this.#stateError(action)
+      },
+      onSkipped: (from, to) => {
+        const message = `LSN ${from} to ${to} are lost and were skipped by a reader`
+        announceEvent(this.directory, this.#log.options.logger, message)
+      },
+    }
+  }
+}
+
+/** Bytes and their number; a short string's bytes are valid until the next call. */
+function encode(data: Uint8Array | string): [bytes: Uint8Array, length: number] {
+  if (typeof data === 'string') {
+    if (data.length > SCRATCH_UNITS) {
+      const bytes = Buffer.from(data)
+      return [bytes, bytes.length]
+    }
+    scratch ??= Buffer.allocUnsafeSlow(SCRATCH_UNITS * 3)
+    return [scratch, scratch.write(data)]
+  }
+  if (data instanceof Uint8Array || isUint8Array(data)) return [data, data.byteLength]
+  throw badArgument(`a record is a Uint8Array or a string, not ${describeValue(data)}`)
+}

@@ -1,0 +1,117 @@
+// Reading: slabs are read and verified on reader threads, and become JavaScript's on the event loop.
+#include <algorithm>
+
+#include "binding/answers.h"
+#include "binding/calls.h"
+#include "binding/environment.h"
+#include "binding/values.h"
+#include "driver/threads.h"
+
+namespace stonelog::binding {
+
+namespace {
+
+constexpr uint64_t kMicrosPerMilli = 1000;
+
+napi_value runs_value(napi_env env, const driver::RecordBatch& batch) {
+  std::vector<double> runs;
+  runs.reserve(4 * batch.runs.size());
+  for (const driver::RecordBatch::Run& run : batch.runs) {
+    runs.push_back(static_cast<double>(run.index));
+    runs.push_back(static_cast<double>(run.first_lsn));
+    runs.push_back(static_cast<double>(run.epoch));
+    runs.push_back(static_cast<double>(run.timestamp_micros / kMicrosPerMilli));
+  }
+  return typed_array(env, napi_float64_array, runs.data(), runs.size(), sizeof(double));
+}
+
+napi_value skipped_value(napi_env env, const driver::RecordBatch& batch) {
+  std::vector<double> skipped;
+  for (const format::Hole& hole : batch.skipped) {
+    skipped.push_back(static_cast<double>(hole.from));
+    skipped.push_back(static_cast<double>(hole.to));
+  }
+  return typed_array(env, napi_float64_array, skipped.data(), skipped.size(), sizeof(double));
+}
+
+napi_value batch_value(napi_env env, const driver::RecordBatch& batch) {
+  const napi_value data = array_buffer(env, batch.data.data(), batch.data.size());
+  if (data == nullptr) return nullptr;
+  const auto columns = [env](const std::vector<uint32_t>& column) {
+    return typed_array(env, napi_uint32_array, column.data(), column.size(), sizeof(uint32_t));
+  };
+  Object out(env);
+  out.set("data", data);
+  out.set("offsets", columns(batch.offsets));
+  out.set("lengths", columns(batch.lengths));
+  out.set("firstLsn", batch.runs.empty() ? uint64_t{0} : batch.runs.front().first_lsn);
+  out.set("runs", runs_value(env, batch));
+  out.set("skipped", skipped_value(env, batch));
+  return out.value();
+}
+
+}  // namespace
+
+void ReadAnswer::arrive(Environment*) {
+  reader->busy = false;
+  if (reader->closed || reader->handle->closing) status = Status::of(Code::closed, {});
+}
+
+napi_value ReadAnswer::result(Environment* environment) {
+  const driver::RecordBatch& batch = reader->batch;
+  if (batch.empty() && batch.skipped.empty()) return null_value(environment);
+  return batch_value(environment->env(), batch);
+}
+
+// (handle, from, to)
+napi_value read_open(napi_env env, napi_callback_info info) {
+  Arguments<3> arguments(env, info);
+  const uint64_t from = std::max<uint64_t>(arguments.integer(1), 1);
+  const uint64_t to = arguments.integer(2);
+  if (!arguments.ok) return refusal(env, Code::bad_argument);
+  Handle* handle = arguments.environment->open_handle(arguments[0]);
+  if (handle == nullptr) return refusal(env, Code::closed);
+  // What is known of another process's log may be old: the first read looks anew and decides.
+  if (handle->log != nullptr && from < handle->log->first_lsn()) {
+    return refusal(env, Code::not_found);
+  }
+  Ref<ReaderHandle> reader(new ReaderHandle(Ref<Handle>(handle), from, to));
+  const int32_t id = arguments.environment->add_reader(std::move(reader));
+  return id == 0 ? refusal(env, Code::backpressure) : number(env, static_cast<double>(id));
+}
+
+// (reader, request)
+napi_value read_next(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  const uint64_t request = arguments.integer(1);
+  if (!arguments.ok) return arguments.refuse();
+  ReaderHandle* reader = arguments.environment->open_reader(arguments[0]);
+  if (reader == nullptr || reader->busy) {
+    arguments.environment->refuse(request, reader == nullptr ? Code::closed : Code::bad_argument);
+    return nullptr;
+  }
+  reader->busy = true;
+  const auto task = [channel = arguments.environment->channel(), self = Ref<ReaderHandle>(reader),
+                     request] {
+    if (!channel->is_open()) return;
+    auto answer = std::make_unique<ReadAnswer>(request);
+    answer->status = self->next();
+    answer->reader = self;
+    Message message;
+    message.answer = std::move(answer);
+    channel->post(std::move(message));
+  };
+  driver::reader_threads().run(task);
+  return nullptr;
+}
+
+// (reader)
+napi_value read_close(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  if (!arguments.ok) return nullptr;
+  ReaderHandle* reader = arguments.environment->open_reader(arguments[0]);
+  if (reader != nullptr) arguments.environment->remove_reader(reader);
+  return nullptr;
+}
+
+}  // namespace stonelog::binding

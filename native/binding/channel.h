@@ -1,0 +1,75 @@
+// The one way from our threads to an environment's event loop. It outlives the environment: whoever
+// may still have something to say holds a reference, and once the environment ends, what it says is
+// dropped.
+//
+// Invariants:
+// 1. The threadsafe function is called with mutex_ held and only while open_: so never after the
+//    environment has begun to free it.
+// 2. It is called once for any number of messages; drain() takes them all.
+// 3. Messages are destroyed without the mutex: destroying an undelivered one may close a log.
+#pragma once
+
+#include <node_api.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "binding/counted.h"
+#include "io/status.h"
+
+namespace stonelog::binding {
+
+class Environment;
+class Handle;
+
+// The answer to one request, made on any thread, delivered and destroyed on the event loop's; or
+// destroyed undelivered, on any.
+class Answer {
+ public:
+  explicit Answer(uint64_t request);
+  virtual ~Answer();
+  // What the environment has to note, before anything is told. May turn success into a failure.
+  virtual void arrive(Environment*) {}
+  // What a success hands out.
+  virtual napi_value result(Environment* environment);
+
+  uint64_t request;
+  Status status;
+  Ref<Handle> handle;  // the one the request was made on, if any
+};
+
+struct Message {
+  std::unique_ptr<Answer> answer;
+  Ref<Handle> moved_on;  // without an answer: this handle has news
+};
+
+class Channel final : public Counted<Channel> {
+ public:
+  // On the event loop's thread, once: `dispatch` is what messages are delivered to. The loop is not
+  // kept alive until keep_alive says so.
+  napi_status start(napi_env env, napi_value dispatch, napi_threadsafe_function_call_js deliver);
+  void keep_alive(napi_env env, bool on);
+  // On the event loop's thread: nothing is delivered any more.
+  void close();
+
+  // From any thread.
+  void post(Message message);
+  bool is_open();
+
+  // On the event loop's thread: everything that waits, in order, appended to `messages`.
+  void take(std::vector<Message>* messages);
+  // Puts back, before all others, what could not be delivered.
+  void put_back(std::vector<Message> messages);
+
+ private:
+  void signal();
+
+  std::mutex mutex_;
+  napi_threadsafe_function function_ = nullptr;
+  bool open_ = false;
+  bool signalled_ = false;
+  std::vector<Message> messages_;
+};
+
+}  // namespace stonelog::binding

@@ -1,0 +1,192 @@
+#include "binding/environment.h"
+
+#include <iterator>
+
+#include "binding/values.h"
+
+namespace stonelog::binding {
+
+namespace {
+
+// `Message` in lib/native.ts.
+constexpr double kDone = 0;
+constexpr double kProgress = 1;
+constexpr double kPoisoned = 2;
+
+constexpr size_t kScratchKeptBytes = 1 << 20;
+
+}  // namespace
+
+napi_status Environment::set_up(napi_value dispatch) {
+  napi_status status = channel_->start(env_, dispatch, deliver_all);
+  if (status != napi_ok) return status;
+  set_up_ = true;
+  // Hooks run last in, first out: ours, added after the channel's own, runs while the channel's
+  // memory is still there.
+  return napi_add_env_cleanup_hook(env_, end, this);
+}
+
+// The environment is ending; no JavaScript runs any more. Waits for the disk where logs are open.
+void Environment::end(void* self) {
+  auto* environment = static_cast<Environment*>(self);
+  environment->channel_->close();
+  for (const Ref<ReaderHandle>& reader : environment->readers_.all()) {
+    environment->remove_reader(reader.get());
+  }
+  for (const Ref<Handle>& handle : environment->handles_.all()) {
+    (void)handle->close();
+    environment->handles_.remove(handle->id);
+  }
+  environment->delivering_.clear();
+}
+
+int32_t Environment::add_handle(Ref<Handle> handle) {
+  const int32_t id = handles_.add(handle);
+  if (id > 0) handle->attach(id);
+  return id;
+}
+
+void Environment::remove_handle(Handle* handle) {
+  for (const Handle::Waiting& waiting : handle->waiting) refuse(waiting.request, Code::closed);
+  handle->waiting.clear();
+  for (const Ref<ReaderHandle>& reader : readers_.all()) {
+    if (reader->handle.get() == handle) remove_reader(reader.get());
+  }
+  handles_.remove(handle->id);
+}
+
+ReaderHandle* Environment::open_reader(napi_value id) const {
+  int32_t number = 0;
+  if (napi_get_value_int32(env_, id, &number) != napi_ok) return nullptr;
+  ReaderHandle* reader = readers_.find(number);
+  return reader == nullptr || reader->handle->closing ? nullptr : reader;
+}
+
+int32_t Environment::add_reader(Ref<ReaderHandle> reader) {
+  reader->id = readers_.add(reader);
+  return reader->id;
+}
+
+void Environment::remove_reader(ReaderHandle* reader) {
+  reader->closed = true;
+  readers_.remove(reader->id);
+}
+
+uint64_t Environment::count_readers(const driver::Source* source) const {
+  uint64_t count = 0;
+  for (const Ref<ReaderHandle>& reader : readers_.all()) {
+    if (reader->handle->source() == source) count++;
+  }
+  return count;
+}
+
+void Environment::post(std::unique_ptr<Answer> answer) {
+  Message message;
+  message.answer = std::move(answer);
+  channel_->post(std::move(message));
+}
+
+void Environment::refuse(uint64_t request, Code code) {
+  auto answer = std::make_unique<Answer>(request);
+  answer->status.code = code;
+  post(std::move(answer));
+}
+
+uint8_t* Environment::scratch(size_t size) {
+  if (scratch_.size() < size) scratch_.resize(size);
+  return scratch_.data();
+}
+
+void Environment::trim_scratch() {
+  if (scratch_.size() > kScratchKeptBytes) std::vector<uint8_t>().swap(scratch_);
+}
+
+// Called by Node on the environment's thread, or without an environment when it is ending.
+void Environment::deliver_all(napi_env env, napi_value dispatch, void*, void*) {
+  if (env == nullptr) return;
+  void* data = nullptr;
+  if (napi_get_instance_data(env, &data) != napi_ok || data == nullptr) return;
+  auto* environment = static_cast<Environment*>(data);
+  std::vector<Message> messages;
+  messages.swap(environment->delivering_);  // for its capacity
+  environment->channel_->take(&messages);
+  size_t count = 0;
+  // Until an exception, or the end of JavaScript: then the rest waits for Environment::end().
+  while (count < messages.size() && environment->deliver(dispatch, &messages[count])) count++;
+  if (count < messages.size() && messages[count].answer == nullptr) count++;
+  messages.erase(messages.begin(), messages.begin() + static_cast<ptrdiff_t>(count));
+  if (messages.empty()) {
+    messages.swap(environment->delivering_);
+  } else {
+    environment->channel_->put_back(std::move(messages));
+  }
+}
+
+// False if no further message can be delivered now. An answer that was told is gone from the message.
+bool Environment::deliver(napi_value dispatch, Message* message) {
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return false;
+  const bool goes_on = message->answer == nullptr
+                           ? tell_progress(dispatch, message->moved_on.get())
+                           : deliver_answer(dispatch, &message->answer);
+  (void)napi_close_handle_scope(env_, scope);
+  return goes_on;
+}
+
+bool Environment::deliver_answer(napi_value dispatch, std::unique_ptr<Answer>* waiting) {
+  Handle* handle = (*waiting)->handle.get();
+  Status failure;
+  uint64_t ignored = 0;
+  if (!(*waiting)->status.ok() && handle != nullptr &&
+      handle->poisoned(&failure, &ignored, &ignored)) {
+    // Whoever waits for a request that failed with the log learns of the log first.
+    if (!tell_poisoned(dispatch, handle)) return false;
+    if ((*waiting)->status.code != Code::closed) (*waiting)->status.code = Code::poisoned;
+  }
+  const std::unique_ptr<Answer> answer = std::move(*waiting);
+  answer->arrive(this);
+  const napi_value nothing = null_value(env_);
+  napi_value result = answer->status.ok() ? answer->result(this) : nothing;
+  if (result == nullptr) {
+    answer->status = Status::of(Code::io, "its result could not be made");
+    result = nothing;
+  }
+  const napi_value error = answer->status.ok() ? nothing : error_value(env_, answer->status);
+  const auto request = static_cast<double>(answer->request);
+  return call(dispatch, kDone, request, error, result, nothing);
+}
+
+bool Environment::tell_progress(napi_value dispatch, Handle* handle) {
+  handle->signalled.store(false, std::memory_order_seq_cst);
+  if (handles_.find(handle->id) != handle) return true;  // closed meanwhile
+  Status failure;
+  uint64_t ignored = 0;
+  if (handle->poisoned(&failure, &ignored, &ignored)) return tell_poisoned(dispatch, handle);
+  const napi_value nothing = null_value(env_);
+  const napi_value durable = number(env_, handle->source()->durable_lsn());
+  return call(dispatch, kProgress, handle->id, durable, nothing, nothing);
+}
+
+bool Environment::tell_poisoned(napi_value dispatch, Handle* handle) {
+  Status failure;
+  uint64_t durable = 0;
+  uint64_t first_not_written = 0;
+  if (handle->told_poisoned) return true;
+  if (!handle->poisoned(&failure, &durable, &first_not_written)) return true;
+  handle->told_poisoned = true;
+  return call(dispatch, kPoisoned, handle->id, error_value(env_, failure), number(env_, durable),
+              number(env_, first_not_written));
+}
+
+bool Environment::call(napi_value dispatch, double kind, double id, napi_value a, napi_value b,
+                       napi_value c) {
+  napi_value receiver = nullptr;
+  (void)napi_get_undefined(env_, &receiver);
+  const napi_value arguments[] = {number(env_, kind), number(env_, id), a, b, c};
+  for (const napi_value argument : arguments) {
+    if (argument == nullptr) return false;
+  }
+  return napi_call_function(env_, receiver, dispatch, 5, arguments, nullptr) == napi_ok;
+}
+
+}  // namespace stonelog::binding
