@@ -1,0 +1,97 @@
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { damage, makeDirectory, makeLog, open, readTexts } from '../fixtures/log.js'
+import { makeKilledLog, stonelog } from '../fixtures/process.js'
+
+describe('stonelog append', () => {
+  it('makes each line a record and prints the last durable LSN', async () => {
+    const directory = makeDirectory()
+    const ended = await stonelog(['append', directory], 'one\n\nthree\r\nwithout newline')
+    expect(ended).toMatchObject({ code: 0, stdout: '4\n', stderr: '' })
+    expect(await readTexts(await open(directory))).toEqual([
+      'one',
+      '',
+      'three\r',
+      'without newline',
+    ])
+  })
+
+  it('of more than the queue holds waits and loses nothing', async () => {
+    const directory = makeDirectory()
+    const lines = Array.from({ length: 50_000 }, (_, index) => `${index}`.padEnd(1000, '.'))
+    expect(await stonelog(['append', directory], `${lines.join('\n')}\n`)).toMatchObject({
+      code: 0,
+      stdout: '50000\n',
+    })
+    const { stdout } = await stonelog(['verify', directory, '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: 'clean', records: 50_000 })
+  })
+
+  it('of nothing prints 0', async () => {
+    expect(await stonelog(['append', makeDirectory()])).toMatchObject({ code: 0, stdout: '0\n' })
+  })
+})
+
+describe('stonelog cat', () => {
+  it('prints each record and a newline', async () => {
+    const directory = await makeLog(['a', '', Uint8Array.of(0, 255), 'd'])
+    const { code, stdout } = await stonelog(['cat', directory, '--to', '2'])
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'a\n\n' })
+    expect((await stonelog(['cat', directory, '--from=4'])).stdout).toBe('d\n')
+  })
+
+  it('of a torn log prints what is whole and exits with 0', async () => {
+    const directory = await makeKilledLog(['a', 'b'], 300)
+    expect(await stonelog(['cat', directory])).toMatchObject({ code: 0, stdout: 'a\nb\n' })
+  })
+
+  it('of a damaged log prints what comes before and exits with 1', async () => {
+    const directory = await makeLog(['first payload', 'second payload'])
+    damage(directory, 'second payload')
+    const { code, stderr } = await stonelog(['cat', directory])
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/WAL_CORRUPT/) })
+  })
+})
+
+describe('stonelog verify', () => {
+  it('reports in words and in JSON', async () => {
+    const directory = await makeLog(['a', 'b'])
+    const words = await stonelog(['verify', directory])
+    expect(words).toMatchObject({ code: 0, stdout: expect.stringMatching(/^verdict +clean/) })
+    const json = await stonelog(['verify', directory, '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject({ verdict: 'clean', closed: true, records: 2 })
+  })
+
+  it('of a damaged log exits with 1', async () => {
+    const directory = await makeLog(['first payload', 'second payload'])
+    damage(directory, 'first payload')
+    expect(await stonelog(['verify', directory])).toMatchObject({ code: 1 })
+  })
+})
+
+describe('exit codes', () => {
+  it.each([
+    [[]],
+    [['frobnicate']],
+    [['toString']],
+    [['cat']],
+    [['cat', 'a', 'b']],
+    [['cat', 'a', '--from', 'x']],
+    [['verify', 'a', '--jsn']],
+  ])('%j is usage, 2', async (args) => {
+    const { code, stderr } = await stonelog(args)
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringMatching(/\nusage: stonelog/),
+    })
+  })
+
+  it.each(['cat', 'verify'])('%s of a missing directory is 3', async (command) => {
+    const { code, stderr } = await stonelog([command, join(makeDirectory(), 'missing')])
+    expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/WAL_NOT_FOUND/) })
+  })
+
+  it('of --help is 0', async () => {
+    expect(await stonelog(['--help'])).toMatchObject({ code: 0, stderr: '' })
+  })
+})

@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest'
+import {
+  appendAll,
+  bigRecords,
+  damage,
+  errorOf,
+  expectCode,
+  lsnsFrom,
+  makeLog,
+  open,
+  readLsns,
+  readTexts,
+  segmentFiles,
+} from '../fixtures/log.js'
+
+describe('reading', () => {
+  it('gives LSN, data, time and epoch', async () => {
+    const wal = await open()
+    const before = Date.now()
+    await wal.append('a')
+    for await (const { lsn, data, timestamp, epoch } of wal.read()) {
+      expect({ lsn, data, epoch }).toEqual({ lsn: 1, data: Buffer.from('a'), epoch: wal.epoch })
+      expect(timestamp).toBeGreaterThanOrEqual(before - 1)
+      expect(timestamp).toBeLessThanOrEqual(Date.now() + 1)
+    }
+  })
+
+  it.each([
+    [{}, lsnsFrom(1, 50)],
+    [{ from: 30 }, lsnsFrom(30, 50)],
+    [{ to: 3 }, [1, 2, 3]],
+    [{ from: 7, to: 7 }, [7]],
+    [{ from: 8, to: 7 }, []],
+    [{ from: 51 }, []],
+    [{ from: 1000, to: 2000 }, []],
+    [{ from: 49, to: Number.POSITIVE_INFINITY }, [49, 50]],
+  ])('%j across segments gives exactly that range', async (range, lsns) => {
+    const wal = await open(await makeLog(bigRecords(50)))
+    expect(segmentFiles(wal.directory).length).toBeGreaterThan(5)
+    expect(await readLsns(wal, range)).toEqual(lsns)
+  })
+
+  it('from below firstLsn is WAL_NOT_FOUND at the first step', async () => {
+    const wal = await open()
+    const reader = wal.read({ from: 0 })
+    await expectCode(reader.next(), 'WAL_NOT_FOUND')
+    expect(await reader.next()).toEqual({ value: undefined, done: true })
+  })
+
+  it('in batches gives the same records', async () => {
+    const wal = await open()
+    const texts = lsnsFrom(1, 5000).map((lsn) => `record ${lsn}`)
+    await Promise.all(texts.map((text) => wal.append(text)))
+    const seen: string[] = []
+    for await (const batch of wal.readBatches()) {
+      expect([...batch]).toHaveLength(batch.length)
+      for (const { data } of batch) seen.push(data.toString())
+    }
+    expect(seen).toEqual(texts)
+  })
+
+  it('goes on while the log is appended to, and ends', async () => {
+    const wal = await open()
+    await wal.append('1')
+    let count = 0
+    for await (const { lsn } of wal.read()) {
+      count = lsn
+      if (lsn < 3) await wal.append(`${lsn + 1}`)
+    }
+    expect(count).toBeGreaterThanOrEqual(1)
+    expect(await readTexts(wal)).toEqual(['1', '2', '3'].slice(0, wal.lastLsn))
+  })
+
+  it('hands out data that later reads and appends do not change', async () => {
+    const wal = await open(await makeLog(bigRecords(20)))
+    const kept: Buffer[] = []
+    for await (const { data } of wal.read()) kept.push(data)
+    await appendAll(wal, bigRecords(20))
+    expect(kept.map((data) => data.toString())).toEqual(bigRecords(20))
+  })
+
+  it('left early releases its reader, a thousand times over', async () => {
+    const wal = await open(await makeLog(bigRecords(20)))
+    for (let round = 0; round < 1000; round++) {
+      for await (const { lsn } of wal.read()) if (lsn === 1) break
+    }
+    const reader = wal.readBatches()
+    await reader.next()
+    expect(await reader.return?.()).toEqual({ value: undefined, done: true })
+  })
+
+  it('damage in a sealed segment throws there, after everything before it', async () => {
+    const directory = await makeLog(bigRecords(20))
+    damage(directory, 'record 3 ')
+    const wal = await open(directory)
+    const seen: number[] = []
+    const error = await errorOf(async () => {
+      for await (const { lsn } of wal.read()) seen.push(lsn)
+    })
+    expect(seen).toEqual([1, 2])
+    expect(error).toMatchObject({ code: 'WAL_CORRUPT', segment: expect.any(Number) })
+    expect(await readLsns(wal, { from: 10, to: 12 })).toEqual([10, 11, 12])
+  })
+
+  it('after close is WAL_CLOSED', async () => {
+    const wal = await open(await makeLog(['a']))
+    await wal.close()
+    await expectCode(wal.read().next(), 'WAL_CLOSED')
+  })
+})

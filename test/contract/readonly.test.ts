@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import {
+  expectCode,
+  makeDirectory,
+  makeLog,
+  open,
+  readTexts,
+  snapshot,
+  unwrite,
+} from '../fixtures/log.js'
+import { ended, makeKilledLog, start } from '../fixtures/process.js'
+
+const readOnly = { readOnly: true }
+
+describe('a read-only handle', () => {
+  it('refuses everything that writes', async () => {
+    const wal = await open(await makeLog(['a']), readOnly)
+    await expectCode(wal.append('b'), 'WAL_READ_ONLY')
+    await expectCode(wal.appendBatch(['b']), 'WAL_READ_ONLY')
+    await expectCode(() => wal.write('b'), 'WAL_READ_ONLY')
+    await expectCode(() => wal.appendSync('b'), 'WAL_READ_ONLY')
+    await expectCode(wal.truncateBefore(1), 'WAL_READ_ONLY')
+  })
+
+  it('reads a closed log and changes no byte of it', async () => {
+    const directory = await makeLog(['a', 'b'])
+    const before = snapshot(directory)
+    const wal = await open(directory, readOnly)
+    expect(await readTexts(wal)).toEqual(['a', 'b'])
+    expect(wal.recovery).toMatchObject({ verdict: 'clean', closed: true, live: false, lastLsn: 2 })
+    await wal.close()
+    expect(snapshot(directory)).toEqual(before)
+  })
+
+  it('reads a torn log up to its tail without cutting it', async () => {
+    const directory = await makeKilledLog(['first payload', 'second payload'])
+    unwrite(directory, 'second payload')
+    const before = snapshot(directory)
+    const wal = await open(directory, readOnly)
+    expect(await readTexts(wal)).toEqual(['first payload'])
+    await wal.close()
+    expect(snapshot(directory)).toEqual(before)
+  })
+
+  it('reads beside a writer of another process', async () => {
+    const directory = makeDirectory()
+    const writer = start('writer.mjs', [directory, '4'])
+    const end = ended(writer)
+    await new Promise((resolve) => writer.stdout?.once('data', resolve))
+    // A reader lags by one publication.
+    await expect
+      .poll(async () => {
+        const wal = await open(directory, readOnly)
+        const { length } = await readTexts(wal)
+        await wal.close()
+        return length
+      })
+      .toBeGreaterThan(0)
+    writer.kill('SIGKILL')
+    await end
+  })
+})
