@@ -41,7 +41,8 @@ Status Reader::open_segment(const ReadableSegment& segment) {
   if (status.code == Code::not_found) return released();
   if (!status.ok()) return status;
   segment_ = segment;
-  file_ = std::move(file);
+  groups_.reset();  // it refers to the file
+  file_ = std::make_unique<ReadAhead>(std::move(file));
   const uint64_t window = std::min<uint64_t>(kWindowBytes, segment.entry.header.file_bytes);
   groups_ = std::make_unique<GroupReader>(*file_, segment.entry.header, window);
   groups_->window().set_limit(segment.entry.end);
@@ -92,7 +93,9 @@ Status Reader::find_start() {
   if (!source_->segment_holding(next_lsn_, &segment)) return released();
   Status status = open_segment(segment);
   if (!status.ok()) return status;
-  return next_lsn_ > segment_.entry.first_lsn ? seek() : Status{};
+  status = next_lsn_ > segment_.entry.first_lsn ? seek() : Status{};
+  file_->set_limit(segment_.entry.end);  // read ahead from here on, not while looking for the place
+  return status;
 }
 
 Status Reader::next(RecordBatch* batch) {
@@ -139,6 +142,7 @@ Status Reader::next_segment(bool* more) {
   }
   const uint64_t block = expected_.first_lsn;
   Status status = open_segment(next);
+  if (status.ok()) file_->set_limit(segment_.entry.end);
   if (status.ok() && next.entry.first_lsn > block && !format::is_hole(source_->holes(), block, next.entry.first_lsn - 1)) {
     return released();
   }
@@ -155,6 +159,7 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
     if (!source_->segment_now(segment_.entry.header.sequence, &now)) return released();
     segment_ = now;
     groups_->window().set_limit(now.entry.end);
+    file_->set_limit(now.entry.end);
     groups_->window().forget();  // a partial block at the old end may have been followed by others
     if (segment_.entry.end > end || segment_.final) return {};
     *more = false;

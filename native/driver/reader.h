@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "driver/read_ahead.h"
 #include "driver/source.h"
 #include "log/group_reader.h"
 #include "log/salvage.h"
@@ -59,7 +60,7 @@ class Reader {
   uint64_t durable_lsn_ = 0;  // nothing beyond is shown
   bool started_ = false;
   ReadableSegment segment_;
-  std::unique_ptr<io::File> file_;
+  std::unique_ptr<ReadAhead> file_;
   std::unique_ptr<log::GroupReader> groups_;
   uint64_t offset_ = 0;
   log::Expectation expected_;

@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint32_t kRequestThreads = 4;
 constexpr uint32_t kReaderThreads = 2;
+constexpr uint32_t kFetchThreads = 4;
 
 long futex(std::atomic<uint32_t>* word, int operation, uint32_t value, const timespec* deadline, uint32_t mask) {
   return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, deadline, nullptr, mask);
@@ -92,6 +93,11 @@ void ThreadPool::loop() {
 // Never destroyed: a thread may still be in its last system call when the process ends.
 ThreadPool& request_threads() {
   static ThreadPool* const pool = new ThreadPool(kRequestThreads);
+  return *pool;
+}
+
+ThreadPool& fetch_threads() {
+  static ThreadPool* const pool = new ThreadPool(kFetchThreads);
   return *pool;
 }
 

@@ -30,7 +30,8 @@ class ThreadPool {
 };
 
 ThreadPool& request_threads();  // may wait for commits: opens, closes, truncations, verifications
-ThreadPool& reader_threads();   // only read
+ThreadPool& reader_threads();   // only read, and wait for fetch_threads
+ThreadPool& fetch_threads();    // read ahead, wait for nothing
 
 // Signals are the application's: our threads take none.
 void block_signals();

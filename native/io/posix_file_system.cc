@@ -368,6 +368,7 @@ Status PosixFileSystem::lock(const std::string& path, uint32_t mode, std::unique
     if (error == 0 && is_file_of(fd, path)) {
       const std::string found = read_text(fd);
       Status status = write_pid(fd, path);
+      if (status.code == Code::no_space) status = {};  // a log on a full disk must open; its holder has no name
       *lock = std::make_unique<PosixLock>(fd, path, created, found);
       if (!status.ok()) lock->reset();
       return status;

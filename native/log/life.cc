@@ -103,6 +103,14 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
     drop_aside(fs, options, examination);
     status = make_segment(fs, spec, &made, &fatal);
   }
+  if (status.code == Code::no_space) {
+    // On a full disk a life begins small: nothing can be appended yet, but truncateBefore can make room.
+    spec.file_bytes = format::group_file_bytes(content.stream().size(), spec.block_bytes) +
+                      (format::kFirstGroupBlock + format::kControlReserveBlocks) * spec.block_bytes;
+    spec.first_piece_bytes = spec.file_bytes;
+    status = make_segment(fs, spec, &made, &fatal);
+    examination->report.events.push_back("the disk is full: opened with a segment that takes no records yet");
+  }
   if (!status.ok()) return status;
   *header = made.header;
   start->segment = made.place;

@@ -1,0 +1,114 @@
+#include "driver/read_ahead.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "driver/threads.h"
+
+namespace stonelog::driver {
+
+ReadAhead::~ReadAhead() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  drop(&lock);
+}
+
+void ReadAhead::set_limit(uint64_t limit) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  limit_ = limit / format::kMaxBlockBytes * format::kMaxBlockBytes;
+}
+
+// Forgets everything; what is under way is waited for, since it writes into the pieces' memory.
+void ReadAhead::drop(std::unique_lock<std::mutex>* lock) {
+  for (Piece& piece : pieces_) {
+    while (piece.state == State::fetching) {
+      const uint32_t ticket = fetched_.prepare();
+      lock->unlock();
+      fetched_.wait(ticket, UINT64_MAX);
+      lock->lock();
+    }
+    piece.state = State::idle;
+  }
+}
+
+void ReadAhead::fetch_next() {
+  for (Piece& piece : pieces_) {
+    if (piece.state != State::idle || next_fetch_ + kPieceBytes > limit_) continue;
+    if (piece.buffer.size() == 0) piece.buffer.resize(kPieceBytes);
+    piece.state = State::fetching;
+    piece.offset = next_fetch_;
+    next_fetch_ += kPieceBytes;
+    Piece* const target = &piece;
+    fetch_threads().run([this, target] { run(target); });
+  }
+}
+
+void ReadAhead::run(Piece* piece) {
+  size_t got = 0;
+  Status status = file_->read(piece->offset, piece->buffer.data(), kPieceBytes, &got);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  piece->status = std::move(status);
+  piece->got = got;
+  piece->state = State::ready;
+  fetched_.wake_all();
+}
+
+ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
+  for (Piece& piece : pieces_) {
+    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + kPieceBytes) return &piece;
+  }
+  return nullptr;
+}
+
+Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  *got = 0;
+  if (offset != expected_) {
+    drop(&lock);
+    next_fetch_ = offset + size;
+  }
+  while (*got < size) {
+    Piece* piece = find(offset + *got);
+    if (piece == nullptr) break;
+    while (piece->state == State::fetching) {
+      const uint32_t ticket = fetched_.prepare();
+      lock.unlock();
+      fetched_.wait(ticket, UINT64_MAX);
+      lock.lock();
+    }
+    if (!piece->status.ok()) return piece->status;
+    const uint64_t within = offset + *got - piece->offset;
+    if (within >= piece->got) return {};  // the file ends here
+    const size_t part = std::min<size_t>(size - *got, piece->got - within);
+    std::memcpy(data + *got, piece->buffer.data() + within, part);
+    *got += part;
+    const bool short_piece = piece->got < kPieceBytes;
+    if (within + part == piece->got && !short_piece) piece->state = State::idle;
+    expected_ = offset + *got;
+    fetch_next();
+    if (short_piece) return {};
+  }
+  if (*got == size) return {};
+  // Not fetched ahead: the rest now, and from then on what follows.
+  next_fetch_ = std::max(next_fetch_, offset + size);
+  expected_ = offset + size;
+  fetch_next();
+  lock.unlock();
+  size_t rest = 0;
+  Status status = file_->read(offset + *got, data + *got, size - *got, &rest);
+  *got += rest;
+  return status;
+}
+
+namespace {
+
+Status refuse(const char* call) { return Status::system(Code::io, call, EBADF); }
+
+}  // namespace
+
+Status ReadAhead::write(uint64_t, const io::Part*, int, io::WriteMode) { return refuse("pwritev"); }
+Status ReadAhead::sync() { return refuse("fdatasync"); }
+Status ReadAhead::reserve(uint64_t, bool*) { return refuse("fallocate"); }
+Status ReadAhead::punch(uint64_t, uint64_t) { return refuse("fallocate"); }
+
+}  // namespace stonelog::driver

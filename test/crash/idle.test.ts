@@ -1,0 +1,61 @@
+// Lives that end while nothing is going on.
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { makeDirectory, open } from '../fixtures/log.js'
+import { ended, makeKilledLog, start } from '../fixtures/process.js'
+
+/** Bytes allocated below a directory. */
+function allocated(directory: string): number {
+  const names = readdirSync(directory, { recursive: true, encoding: 'utf8' })
+  return names.reduce((sum, name) => sum + statSync(join(directory, name)).blocks * 512, 0)
+}
+
+it('killed while idle, a log opens clean and not closed', async () => {
+  const wal = await open(await makeKilledLog(['a', 'b'], 100))
+  expect(wal.recovery).toMatchObject({ verdict: 'clean', closed: false, lastLsn: 2, truncatedBytes: 0 })
+})
+
+it('200 lives that are killed without an append do not grow the directory', async () => {
+  const directory = makeDirectory()
+  const end = ended(start('lives.mjs', [directory, '2']))
+  expect((await end).stderr).toBe('')
+  const before = { bytes: allocated(directory), files: readdirSync(directory).length }
+  expect((await ended(start('lives.mjs', [directory, '200']))).stderr).toBe('')
+  const after = { bytes: allocated(directory), files: readdirSync(directory).length }
+  expect(after.files).toBeLessThanOrEqual(before.files)
+  expect(after.bytes).toBeLessThanOrEqual(before.bytes * 1.1)
+  const wal = await open(directory)
+  expect(wal.recovery).toMatchObject({ verdict: 'clean', lastLsn: 0 })
+}, 120_000)
+
+it('a reader in another process is never ahead of the acknowledgements and at most 100 ms behind an idle writer', async () => {
+  const directory = makeDirectory()
+  const wal = await open(directory)
+  await wal.append('first')
+  const follower = start('follower.mjs', [directory])
+  const end = ended(follower)
+  const seen: Array<[lsn: number, at: number]> = []
+  let ahead = 0
+  follower.stdout?.on('data', (chunk: string) => {
+    for (const line of chunk.trim().split('\n')) {
+      seen.push([Number(line), performance.now()])
+      if (Number(line) > wal.durableLsn) ahead++
+    }
+  })
+  await expect.poll(() => seen.length, { timeout: 10_000 }).toBeGreaterThan(0)
+  const lags: number[] = []
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 50; i++) await wal.append(`record ${round} ${i}`)
+    const last = wal.lastLsn
+    const quietSince = performance.now()
+    await expect.poll(() => seen.at(-1)?.[0], { timeout: 5_000, interval: 2 }).toBe(last)
+    lags.push(seen.find(([lsn]) => lsn === last)![1] - quietSince)
+  }
+  follower.kill('SIGKILL')
+  await end
+  expect(ahead).toBe(0)
+  // The median: a machine that is busy elsewhere may delay one look, not most of them.
+  lags.sort((a, b) => a - b)
+  expect(lags[10]).toBeLessThan(100)
+}, 60_000)
