@@ -38,7 +38,7 @@ export interface WalStats {
   secondSlot: number
   /** Copied bytes not yet durable, now. */
   pendingBytes: number
-  /** Segment files of the log and prepared ones beside it, now; recycled ones so far. */
+  /** Segment files, now: of the log, prepared beside it, released and waiting to be used again. */
   segments: { live: number; prepared: number; recycled: number }
   /** Bytes of zeros written to prepare segments. */
   zeroedBytes: number

@@ -1,7 +1,5 @@
 #include "binding/channel.h"
 
-#include <iterator>
-
 #include "binding/handle.h"
 #include "binding/values.h"
 
@@ -43,16 +41,12 @@ void Channel::close() {
   (void)napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }
 
-void Channel::signal() {
-  if (signalled_) return;
-  signalled_ = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
-}
-
 void Channel::post(Message message) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (!open_) return;  // the caller destroys the message, after the guard is gone
   messages_.push_back(std::move(message));
-  signal();
+  if (signalled_) return;
+  signalled_ = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
 }
 
 bool Channel::is_open() {
@@ -64,15 +58,6 @@ void Channel::take(std::vector<Message>* messages) {
   const std::lock_guard<std::mutex> guard(mutex_);
   signalled_ = false;
   messages->swap(messages_);
-}
-
-void Channel::put_back(std::vector<Message> messages) {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  if (!open_) return;
-  messages.insert(messages.end(), std::make_move_iterator(messages_.begin()),
-                  std::make_move_iterator(messages_.end()));
-  messages_ = std::move(messages);
-  signal();
 }
 
 }  // namespace stonelog::binding

@@ -57,14 +57,10 @@ class Channel final : public Counted<Channel> {
   void post(Message message);
   bool is_open();
 
-  // On the event loop's thread: everything that waits, in order, appended to `messages`.
+  // On the event loop's thread: everything that waits, in order, into the empty `messages`.
   void take(std::vector<Message>* messages);
-  // Puts back, before all others, what could not be delivered.
-  void put_back(std::vector<Message> messages);
 
  private:
-  void signal();
-
   std::mutex mutex_;
   napi_threadsafe_function function_ = nullptr;
   bool open_ = false;

@@ -1,7 +1,5 @@
 #include "binding/environment.h"
 
-#include <iterator>
-
 #include "binding/values.h"
 
 namespace stonelog::binding {
@@ -72,14 +70,6 @@ void Environment::remove_reader(ReaderHandle* reader) {
   readers_.remove(reader->id);
 }
 
-uint64_t Environment::count_readers(const driver::Source* source) const {
-  uint64_t count = 0;
-  for (const Ref<ReaderHandle>& reader : readers_.all()) {
-    if (reader->handle->source() == source) count++;
-  }
-  return count;
-}
-
 void Environment::post(std::unique_ptr<Answer> answer) {
   Message message;
   message.answer = std::move(answer);
@@ -110,41 +100,36 @@ void Environment::deliver_all(napi_env env, napi_value dispatch, void*, void*) {
   std::vector<Message> messages;
   messages.swap(environment->delivering_);  // for its capacity
   environment->channel_->take(&messages);
-  size_t count = 0;
-  // Until an exception, or the end of JavaScript: then the rest waits for Environment::end().
-  while (count < messages.size() && environment->deliver(dispatch, &messages[count])) count++;
-  if (count < messages.size() && messages[count].answer == nullptr) count++;
-  messages.erase(messages.begin(), messages.begin() + static_cast<ptrdiff_t>(count));
-  if (messages.empty()) {
-    messages.swap(environment->delivering_);
-  } else {
-    environment->channel_->put_back(std::move(messages));
+  for (Message& message : messages) {
+    // JavaScript has ended. What was opened for it is closed with the messages.
+    if (!environment->deliver(dispatch, &message)) break;
   }
+  messages.clear();
+  messages.swap(environment->delivering_);
 }
 
-// False if no further message can be delivered now. An answer that was told is gone from the message.
+// False if no JavaScript can run any more.
 bool Environment::deliver(napi_value dispatch, Message* message) {
   napi_handle_scope scope = nullptr;
   if (napi_open_handle_scope(env_, &scope) != napi_ok) return false;
   const bool goes_on = message->answer == nullptr
                            ? tell_progress(dispatch, message->moved_on.get())
-                           : deliver_answer(dispatch, &message->answer);
+                           : deliver_answer(dispatch, message->answer.get());
   (void)napi_close_handle_scope(env_, scope);
   return goes_on;
 }
 
-bool Environment::deliver_answer(napi_value dispatch, std::unique_ptr<Answer>* waiting) {
-  Handle* handle = (*waiting)->handle.get();
+bool Environment::deliver_answer(napi_value dispatch, Answer* answer) {
+  Handle* handle = answer->handle.get();
   Status failure;
   uint64_t ignored = 0;
-  if (!(*waiting)->status.ok() && handle != nullptr &&
+  answer->arrive(this);
+  if (!answer->status.ok() && handle != nullptr &&
       handle->poisoned(&failure, &ignored, &ignored)) {
     // Whoever waits for a request that failed with the log learns of the log first.
     if (!tell_poisoned(dispatch, handle)) return false;
-    if ((*waiting)->status.code != Code::closed) (*waiting)->status.code = Code::poisoned;
+    if (answer->status.code != Code::closed) answer->status.code = Code::poisoned;
   }
-  const std::unique_ptr<Answer> answer = std::move(*waiting);
-  answer->arrive(this);
   const napi_value nothing = null_value(env_);
   napi_value result = answer->status.ok() ? answer->result(this) : nothing;
   if (result == nullptr) {
@@ -186,7 +171,11 @@ bool Environment::call(napi_value dispatch, double kind, double id, napi_value a
   for (const napi_value argument : arguments) {
     if (argument == nullptr) return false;
   }
-  return napi_call_function(env_, receiver, dispatch, 5, arguments, nullptr) == napi_ok;
+  if (napi_call_function(env_, receiver, dispatch, 5, arguments, nullptr) == napi_ok) return true;
+  // What `dispatch` throws is an uncaught exception; left pending, Node would only warn of it.
+  napi_value thrown = nullptr;
+  return napi_get_and_clear_last_exception(env_, &thrown) == napi_ok &&
+         napi_fatal_exception(env_, thrown) == napi_ok;
 }
 
 }  // namespace stonelog::binding

@@ -94,7 +94,6 @@ class Environment {
   ReaderHandle* open_reader(napi_value id) const;
   int32_t add_reader(Ref<ReaderHandle> reader);
   void remove_reader(ReaderHandle* reader);
-  uint64_t count_readers(const driver::Source* source) const;
 
   // Answers a request: at once, if nothing can be done for it.
   void post(std::unique_ptr<Answer> answer);
@@ -108,7 +107,7 @@ class Environment {
   static void deliver_all(napi_env env, napi_value dispatch, void* context, void* data);
   static void end(void* self);
   bool deliver(napi_value dispatch, Message* message);
-  bool deliver_answer(napi_value dispatch, std::unique_ptr<Answer>* answer);
+  bool deliver_answer(napi_value dispatch, Answer* answer);
   bool tell_progress(napi_value dispatch, Handle* handle);
   bool tell_poisoned(napi_value dispatch, Handle* handle);
   bool call(napi_value dispatch, double kind, double id, napi_value a, napi_value b, napi_value c);

@@ -18,16 +18,7 @@ class Histogram {
   uint64_t count() const { return count_; }
   uint64_t sum_ns() const { return sum_ns_; }
   uint64_t max_ns() const { return max_ns_; }
-  // The upper bound of the bucket that holds the given share (0..1) of the values; 0 if there are none.
-  uint64_t percentile_ns(double share) const {
-    const auto wanted = static_cast<uint64_t>(share * static_cast<double>(count_));
-    uint64_t seen = 0;
-    for (size_t i = 0; i < buckets_.size(); i++) {
-      seen += buckets_[i];
-      if (buckets_[i] > 0 && seen >= wanted) return upper_of(i) < max_ns_ ? upper_of(i) : max_ns_;
-    }
-    return max_ns_;
-  }
+  const std::array<uint64_t, 256>& buckets() const { return buckets_; }
 
  private:
   static size_t index_of(uint64_t ns) {
@@ -35,12 +26,6 @@ class Histogram {
     const auto log = static_cast<size_t>(std::bit_width(ns)) - 1;
     return log * 4 + ((ns >> (log - 2)) & 3);
   }
-  static uint64_t upper_of(size_t index) {
-    if (index < 4) return index;
-    const size_t log = index / 4;
-    return (uint64_t{4} + index % 4 + 1) << (log - 2);
-  }
-
   std::array<uint64_t, 256> buckets_{};
   uint64_t count_ = 0;
   uint64_t sum_ns_ = 0;

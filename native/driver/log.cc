@@ -83,7 +83,9 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   Status status = fs_.probe(options_.directory, options_.direct_io, true, &probe_);
   if (!status.ok()) return status;
   log::Examination examination;
-  status = log::examine(fs_, options_.directory, probe_, options_.policy, &examination);
+  log::RecoveryPolicy policy = options_.policy;
+  policy.writing = true;
+  status = log::examine(fs_, options_.directory, probe_, policy, &examination);
   *report = examination.report;
   refused_ = !status.ok();
   if (refused_) return status;
@@ -242,7 +244,7 @@ void Log::fail_waiters() {
 void Log::preparer() {
   block_signals();
   std::unique_lock<std::mutex> lock(mutex_);
-  while (!stopping_) {
+  for (;;) {
     Chore chore;
     if (engine_->next_chore(now_ns(), &chore)) {
       chore_under_way_ = true;
@@ -251,6 +253,7 @@ void Log::preparer() {
       progressed();
       continue;
     }
+    if (stopping_) return;
     const uint64_t deadline = engine_->next_chore_deadline();
     const uint32_t ticket = chores_.prepare();
     lock.unlock();

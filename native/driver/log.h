@@ -3,7 +3,8 @@
 //
 // Threads: `pipelineDepth` committers carry out the engine's writes, syncs and seals; one preparer makes
 // segments, zeroes ahead and gives space back; any thread may append. One mutex guards the engine, the
-// catalog and the waiters; no system call that may touch the disk is made while it is held.
+// catalog and the waiters; no append waits for a system call that touches the disk under it: only closing
+// and the stop after a failure make some.
 #pragma once
 
 #include <cstdint>
@@ -127,7 +128,7 @@ class Log final : public Source {
   ~Log() override;
 
   struct Waiter {
-    Session* session;  // null: a thread of this process waits on progress_
+    Session* session;
     uint64_t request;
     uint64_t lsn;
   };

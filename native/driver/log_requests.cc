@@ -13,6 +13,7 @@ namespace {
 // Larger payloads are checksummed and copied outside of the lock.
 constexpr size_t kSmallPayloadBytes = 16 << 10;
 constexpr size_t kMaxRecyclable = 4;
+constexpr uint64_t kPreparationNs = 2'000'000'000;  // how long emptying a log waits for a new segment
 
 }  // namespace
 
@@ -165,7 +166,18 @@ Status Log::wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t grou
 // Everything is to be released: ends the current segment, and waits until it is sealed.
 Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
   if (lsn != engine_->last_lsn() + 1) return {};
-  if (engine_->rotate(now_ns()) != Code::ok) return {};  // no segment is prepared: release what is sealed
+  const uint64_t give_up_ns = now_ns() + kPreparationNs;
+  for (;;) {
+    const Code code = engine_->rotate(now_ns());
+    if (code == Code::ok) break;
+    // Without a further segment what is sealed can be released all the same.
+    if (code != Code::backpressure || now_ns() >= give_up_ns) return {};
+    chores_.wake_one();
+    const uint32_t ticket = progress_.prepare();
+    lock->unlock();
+    progress_.wait(ticket, give_up_ns);
+    lock->lock();
+  }
   engine_->demand_all();
   work_.wake_one();
   while (!engine_->poisoned() && engine_->live().size() > 1) {
@@ -214,17 +226,17 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
 Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
   const uint64_t file_bytes = format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
   std::vector<Recyclable> reuse;
+  Status failure;  // of a file that stays: it is not of the log any more, and the next open removes it
   for (const log::SegmentEntry& entry : released) {
     const std::string path = segment_path(entry.header.sequence);
     const bool fits = entry.header.file_bytes == file_bytes && entry.header.block_bytes == probe_.block_size;
     const std::string aside = options_.directory + "/recycle-" + std::to_string(entry.header.sequence) + log::kTemporarySuffix;
-    Status status;
     if (fits && reuse.size() < kMaxRecyclable && fs_.rename(path, aside).ok()) {
       reuse.push_back({aside, entry.header.tag(), entry.end});
-    } else {
-      status = fs_.unlink(path);
+      continue;
     }
-    if (!status.ok() && status.code != Code::not_found) return status;
+    Status status = fs_.unlink(path);
+    if (!status.ok() && status.code != Code::not_found && failure.ok()) failure = status;
   }
   Status status = fs_.sync_directory(options_.directory);
   const std::lock_guard<std::mutex> guard(mutex_);
@@ -241,7 +253,7 @@ Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
     }
   }
   chores_.wake_one();
-  return {};
+  return failure;
 }
 
 uint64_t Log::last_lsn() {

@@ -166,7 +166,8 @@ Status verify(io::FileSystem& fs, const std::string& directory, io::DirectIo dir
   status = examine_patiently(fs, directory, probe, policy, &examination);
   *report = examination.report;
   report->duration_ms = static_cast<double>(now_ns() - began_ns) / 1e6;
-  return status;
+  // Damage is what a verification reports, also where nothing of the log could be accepted.
+  return status.code == Code::corrupt && report->verdict == log::Verdict::corrupt ? Status{} : status;
 }
 
 }  // namespace stonelog::driver

@@ -133,6 +133,18 @@ bool Reader::was_replaced() {
   return !source_->segment_now(segment_.entry.header.sequence, &now);
 }
 
+// The segment whose end this reader had reached was released: it goes on in the one that holds the next LSN.
+Status Reader::relocate(bool* more) {
+  ReadableSegment next;
+  if (expected_.first_lsn < source_->first_lsn() || !source_->segment_holding(expected_.first_lsn, &next)) {
+    return released();
+  }
+  Status status = open_segment(next);
+  if (status.ok()) file_->set_limit(segment_.entry.end);
+  *more = status.ok() && (segment_.final || segment_.entry.end > offset_);
+  return status;
+}
+
 Status Reader::next_segment(bool* more) {
   const uint64_t sequence = segment_.entry.header.sequence;
   ReadableSegment next;
@@ -156,7 +168,7 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
     Status status = source_->refresh();
     if (!status.ok()) return status;
     ReadableSegment now;
-    if (!source_->segment_now(segment_.entry.header.sequence, &now)) return released();
+    if (!source_->segment_now(segment_.entry.header.sequence, &now)) return relocate(more);
     segment_ = now;
     groups_->window().set_limit(now.entry.end);
     file_->set_limit(now.entry.end);

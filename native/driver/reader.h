@@ -50,6 +50,7 @@ class Reader {
   Status meet_damage(log::Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more);
   Status skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset);
   Status next_segment(bool* more);
+  Status relocate(bool* more);
   Status released() const;
   bool was_replaced();
   void add_group(const log::GroupView& view, RecordBatch* batch);

@@ -87,6 +87,9 @@ HeaderState decode_segment_header(const uint8_t* block, SegmentHeader* header, u
   header->recycled = (block[kHeaderFlags] & kHeaderRecycled) != 0;
   header->created_micros = load<uint64_t>(block + kHeaderCreated);
   if (!fields_are_sane(*header, block) || header->tag() != tag) return HeaderState::damaged;
+  if (first_invalid(block, kMinBlockBytes / kSectorBytes, 0, tag, true) < kMinBlockBytes / kSectorBytes) {
+    return HeaderState::damaged;
+  }
   if ((header->incompatible & ~kKnownIncompatible) != 0) return HeaderState::unsupported;
   return HeaderState::valid;
 }

@@ -154,13 +154,18 @@ void Engine::note_record(Group* open, Durability durability) {
     demand_group_ = std::max(demand_group_, index);
   } else {
     if (durability == Durability::interval && unsynced_since_ns_ == 0) unsynced_since_ns_ = last_append_ns_;
-    // The queue bounds what is not durable: at half of it, what is there is synced at every level.
-    if (2 * pending_bytes_ > options_.queue_bytes && demand_group_ < first_group_) demand_group_ = index;
+    demand_if_half_full();
   }
   if (durability == Durability::each) {
     open->alone = true;
     close_group();
   }
+}
+
+// The queue and the ring bound what is not durable: at half of either, what is there is synced at every level.
+void Engine::demand_if_half_full() {
+  const bool half_full = 2 * pending_bytes_ >= options_.queue_bytes || 2 * ring_used_ >= ring_size_;
+  if (half_full && demand_group_ < first_group_) demand_group_ = next_group_ - 1;
 }
 
 bool Engine::ring_has(uint64_t file_bytes) const { return ring_size_ - ring_used_ >= file_bytes; }

@@ -271,6 +271,7 @@ class Engine {
   void copy_to_stream(const Group& group, uint64_t at, const uint8_t* data, size_t size);
   uint8_t* ring_at(const Group& group, uint64_t file_offset) const;
   void note_record(Group* group, Durability durability);
+  void demand_if_half_full();
 
   // engine_commit.cc: submission and completion
   bool may_zero(uint64_t* from, uint64_t* to) const;
@@ -304,6 +305,7 @@ class Engine {
   uint64_t next_group_ = 1;
   bool has_open_ = false;  // group next_group_ - 1 takes records
   uint64_t demand_group_ = 0;  // groups up to this index are to become durable now
+  uint64_t sync_target_ = 0;   // the groups that the next sync waits for
   uint64_t flush_group_ = 0;   // groups up to this index wait for no company
 
   uint64_t ring_head_ = 0;  // where the next group begins

@@ -26,13 +26,18 @@ bool Engine::next_op(uint64_t now_ns, uint64_t wall_micros, Op* op) {
   return next_sync(op) || next_seal(wall_micros, op) || next_write(now_ns, wall_micros, op);
 }
 
-// A sync covers the groups of one file that were written before it is issued. It waits for all demanded
-// groups of that file, since one that is still in flight would need a second sync.
+// A sync covers the groups of one file that were written before it is issued. It waits for the groups that
+// were demanded when the need for it arose, so that a flush of many groups takes one sync; not for those
+// demanded since, or a stream of appends would put it off for ever.
 bool Engine::next_sync(Op* op) {
   if (sync_in_flight_ > 0 || first_group_ > demand_group_ || first_group_ >= written_prefix_) return false;
   const Group& oldest = group(first_group_);
   const Segment* segment = find_segment(oldest.segment);
-  uint64_t last = demand_group_;
+  if (sync_target_ < first_group_) {
+    const bool last_is_open = has_open_ && demand_group_ == next_group_ - 1;
+    sync_target_ = std::max(first_group_, last_is_open ? demand_group_ - 1 : demand_group_);
+  }
+  uint64_t last = sync_target_;
   if (segment->finished) last = std::min(last, segment->last_group);
   if (written_prefix_ <= last) return false;
   const uint64_t ticket = next_ticket_++;
@@ -223,6 +228,7 @@ void Engine::advance(uint64_t now_ns) {
     ring_used_ -= done.file_bytes;
     first_group_++;
   }
+  demand_if_half_full();
   if (first_group_ == next_group_) unsynced_since_ns_ = 0;
   if (closing()) advance_close(now_ns);
 }

@@ -188,7 +188,9 @@ Defect GroupReader::parse(GroupView* view) {
 namespace {
 
 void note_group(const format::GroupHeader& header, uint64_t sequence, TailEvidence* evidence) {
+  if (evidence->first_lsn == 0) evidence->first_lsn = header.first_lsn;
   evidence->watermark_lsn = std::max(evidence->watermark_lsn, header.durable_lsn);
+  evidence->highest_epoch = std::max(evidence->highest_epoch, header.epoch);
   if (header.sequence == sequence && header.kind != GroupKind::seal) {
     evidence->watermark_end = std::max(evidence->watermark_end, header.durable_end);
   }
@@ -218,7 +220,9 @@ void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHe
   if (state == SectorState::group_start && offset % header.block_bytes == 0 &&
       format::decode_group_header(sector, header.block_bytes, &group)) {
     note_group(group, header.sequence, evidence);
+    evidence->covered_end = offset + group.file_bytes;
   }
+  evidence->headless = evidence->headless || offset >= evidence->covered_end;
 }
 
 }  // namespace

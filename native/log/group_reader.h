@@ -124,9 +124,13 @@ struct TailEvidence {
   uint64_t damaged_offset = 0;
   bool short_file = false;
   bool closes = false;        // a close group survives there
+  bool headless = false;      // sectors survive of a group whose header does not
+  uint64_t covered_end = 0;   // end of the last group whose header survives
   uint64_t watermark_lsn = 0;  // the highest durable LSN stated there
   uint64_t watermark_end = 0;  // the highest durable end of this file stated there
+  uint64_t first_lsn = 0;      // of the first intact group there; 0: none
   uint64_t highest_lsn = 0;    // the highest LSN seen or started there
+  uint64_t highest_epoch = 0;  // of the groups there
 };
 Status scan_tail(io::File& file, const format::SegmentHeader& header, uint64_t from, uint64_t to,
                  size_t window_bytes, TailEvidence* evidence);

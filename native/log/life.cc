@@ -47,11 +47,12 @@ Succession succeed(Examination* examination) {
   return out;
 }
 
-void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, format::ControlState* state) {
+// Above every epoch that was seen, in what is cut, too: its records were given LSNs of that number.
+void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, uint64_t highest, format::ControlState* state) {
   std::erase_if(state->history, [&](const format::Epoch& epoch) { return epoch.first_lsn > last_lsn; });
   if (state->epoch.number > 0 && state->epoch.first_lsn <= last_lsn) state->history.push_back(state->epoch);
   if (state->history.size() > format::kMaxHistory) state->history.erase(state->history.begin());
-  state->epoch.number++;
+  state->epoch.number = std::max(state->epoch.number, highest) + 1;
   state->epoch.id = random_id(fs);
   state->epoch.first_lsn = last_lsn + 1;
 }
@@ -63,7 +64,7 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
   const uint64_t last_lsn = examination->report.last_lsn;
   const Succession succession = succeed(examination);
   format::ControlState state = examination->state;
-  begin_epoch(fs, last_lsn, &state);
+  begin_epoch(fs, last_lsn, examination->highest_epoch, &state);
   if (examination->segments.empty()) {
     state.first_sequence = succession.sequence;
     state.first_lsn = last_lsn + 1;
@@ -99,8 +100,8 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
   Status status = keep_aside(fs, options, state.epoch.number, examination);
   if (!status.ok()) return status;
   status = make_segment(fs, spec, &made, &fatal);
-  if (status.code == Code::no_space && examination->tail_kept) {
-    drop_aside(fs, options, examination);
+  if (status.code == Code::no_space && !examination->tail_copy.empty()) {
+    drop_aside(fs, options, state.epoch.number, examination);
     status = make_segment(fs, spec, &made, &fatal);
   }
   if (status.code == Code::no_space) {
@@ -109,7 +110,9 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
                       (format::kFirstGroupBlock + format::kControlReserveBlocks) * spec.block_bytes;
     spec.first_piece_bytes = spec.file_bytes;
     status = make_segment(fs, spec, &made, &fatal);
-    examination->report.events.push_back("the disk is full: opened with a segment that takes no records yet");
+    if (status.ok()) {
+      examination->report.events.push_back("the disk is full: opened with a segment that takes no records yet");
+    }
   }
   if (!status.ok()) return status;
   *header = made.header;

@@ -26,6 +26,22 @@ void rebuild_header(FileWindow* window, LoadedSegment* out) {
   out->header_rebuilt = true;
 }
 
+// A seal that was torn leaves whole sectors; any other is damage, as it is everywhere.
+Status judge_torn_seal(FileWindow& window, LoadedSegment* out) {
+  const uint32_t bytes = out->header.block_bytes;
+  const uint8_t* block = nullptr;
+  size_t got = 0;
+  Status status = window.view(bytes, bytes, &block, &got);
+  if (!status.ok()) return status;
+  for (size_t at = 0; at + format::kSectorBytes <= got; at += format::kSectorBytes) {
+    const uint64_t index = (bytes + at) / format::kSectorBytes;
+    const format::SectorState state = format::check_sector(block + at, index, out->header.tag());
+    const bool stale = state == format::SectorState::older && !out->header.recycled;
+    if (state == format::SectorState::damaged || stale) out->seal_defect = Defect::damaged;
+  }
+  return {};
+}
+
 Status read_seal_and_start(io::File& file, LoadedSegment* out) {
   const uint32_t block = out->header.block_bytes;
   GroupReader reader(file, out->header, size_t{format::kFirstGroupBlock + 1} * block);
@@ -39,6 +55,10 @@ Status read_seal_and_start(io::File& file, LoadedSegment* out) {
     out->seal_group = view.header;
     out->seal = view.control;
     if (view.header.kind != format::GroupKind::seal || !view.control.has_seal) out->seal_defect = Defect::inconsistent;
+  }
+  if (out->seal_defect == Defect::nothing || out->seal_defect == Defect::incomplete) {
+    status = judge_torn_seal(reader.window(), out);
+    if (!status.ok()) return status;
   }
   status = reader.read(format::kFirstGroupBlock * uint64_t{block}, out->header.file_bytes, any, &view,
                        &out->start_defect, &out->start_bad_offset);

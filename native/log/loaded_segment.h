@@ -23,6 +23,7 @@ struct LoadedSegment {
   format::GroupHeader seal_group;
   format::ControlContent seal;
 
+  bool readable() const { return header_state == format::HeaderState::valid || header_rebuilt; }
   bool started() const { return start_defect == Defect::none; }
   bool life_start() const { return started() && (start_group.flags & format::kLifeStart) != 0; }
   bool sealed() const { return seal_defect == Defect::none; }

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace stonelog::log {
 
 namespace {
 
 constexpr size_t kCopyBytes = 1 << 20;
+constexpr int kMostCopies = 100;
 
 std::string number(uint64_t value) { return std::to_string(value); }
 
@@ -46,17 +48,16 @@ class Cleaner {
       status = fs_.sync_directory(quarantine_);
     }
     if (status.ok()) return {};
-    examination_->tail_kept = false;
+    examination_->tail_copy.clear();
     event("quarantine: what was cut stays in place: " + describe(status));
     return {};
   }
 
   void drop_tail() {
-    if (!examination_->tail_kept) return;
-    (void)fs_.unlink(options_.directory + "/" + tail_name());
-    examination_->tail_kept = false;
+    const std::string copy = std::exchange(examination_->tail_copy, {});
+    (void)fs_.unlink(options_.directory + "/" + copy);
     for (LostRange& lost : examination_->report.lost) {
-      if (lost.quarantine == tail_name()) lost.quarantine.clear();
+      if (lost.quarantine == copy) lost.quarantine.clear();
     }
     event("the cut tail stays in place: there is no space for a copy");
     write_report();
@@ -97,22 +98,73 @@ class Cleaner {
   void keep_tail() {
     if (examination_->tail_end == 0 || examination_->segments.empty()) return;
     const SegmentEntry& last = examination_->segments.back();
-    Status status = copy(last, options_.directory + "/" + tail_name());
+    Status status;
+    std::string name;
+    // A copy of this name may be of an open that a crash ended, or the only one of an earlier cut: it is used or
+    // left alone, never replaced.
+    for (int i = 1; i <= kMostCopies; i++) {
+      name = tail_name(i);
+      std::unique_ptr<io::File> there;
+      bool same = false;
+      if (!exists(name, &there)) {
+        status = copy(last, options_.directory + "/" + name);
+        break;
+      }
+      status = compare(last, *there, &same);
+      if (same || !status.ok()) break;
+      status = Status::of(Code::io, "there are too many copies of it");
+    }
     if (!status.ok()) {
       event("the cut tail of " + segment_name(last.header.sequence) + " stays in place: " + describe(status));
       return;
     }
-    examination_->tail_kept = true;
-    for (LostRange* lost : lost_in(last.header.sequence)) lost->quarantine = tail_name();
+    examination_->tail_copy = name;
+    for (LostRange* lost : lost_in(last.header.sequence)) lost->quarantine = name;
   }
 
-  // Relative to the log's directory.
-  std::string tail_name() const {
+  // Names are relative to the log's directory.
+  std::string tail_name(int copy) const {
     const SegmentEntry& last = examination_->segments.back();
-    return std::string(kQuarantineName) + "/" + segment_name(last.header.sequence) + "." + number(last.end) + ".cut";
+    return file_name(segment_name(last.header.sequence) + "." + number(last.end), copy);
   }
-  std::string file_name(const std::string& name) const {
-    return std::string(kQuarantineName) + "/" + name + ".epoch" + number(epoch_) + ".cut";
+  std::string file_name(const std::string& name, int copy) const {
+    const std::string suffix = copy == 1 ? "" : "." + number(static_cast<uint64_t>(copy));
+    return std::string(kQuarantineName) + "/" + name + ".epoch" + number(epoch_) + suffix + ".cut";
+  }
+  bool exists(const std::string& name, std::unique_ptr<io::File>* file) {
+    return fs_.open(options_.directory + "/" + name, io::Access::read, options_.probe.direct, 0, file).ok();
+  }
+  std::string free_file_name(const std::string& name) {
+    std::unique_ptr<io::File> there;
+    int copy = 1;
+    while (copy < kMostCopies && exists(file_name(name, copy), &there)) copy++;
+    return file_name(name, copy);
+  }
+
+  uint64_t tail_file_end(const SegmentEntry& last) const {
+    const uint32_t block = last.header.block_bytes;
+    return (examination_->tail_end + block - 1) / block * block;
+  }
+
+  // Whether the copy holds the tail as it is now.
+  Status compare(const SegmentEntry& last, io::File& there, bool* same) {
+    std::unique_ptr<io::File> source;
+    const std::string from = options_.directory + "/" + segment_name(last.header.sequence);
+    Status status = fs_.open(from, io::Access::read, options_.probe.direct, 0, &source);
+    AlignedBuffer mine(kCopyBytes);
+    AlignedBuffer kept(kCopyBytes);
+    *same = true;
+    const uint64_t end = tail_file_end(last);
+    for (uint64_t at = last.end; status.ok() && *same && at < end; at += kCopyBytes) {
+      size_t got = 0;
+      size_t got_kept = 0;
+      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(kCopyBytes, end - at));
+      status = source->read(at, mine.data(), wanted, &got);
+      if (status.ok()) status = there.read(at - last.end, kept.data(), wanted, &got_kept);
+      *same = status.ok() && got == got_kept && std::memcmp(mine.data(), kept.data(), got) == 0;
+    }
+    if (status.ok() && *same) status = there.sync();
+    return status;
   }
 
   Status copy(const SegmentEntry& last, const std::string& to) {
@@ -120,17 +172,18 @@ class Cleaner {
     std::unique_ptr<io::File> target;
     const std::string from = options_.directory + "/" + segment_name(last.header.sequence);
     Status status = fs_.open(from, io::Access::read, options_.probe.direct, 0, &source);
-    (void)fs_.unlink(to);  // of an open that a crash ended
     if (status.ok()) status = fs_.open(to, io::Access::create, options_.probe.direct, options_.file_mode, &target);
     if (!status.ok()) return status;
-    const uint32_t block = last.header.block_bytes;
-    const uint64_t end = (examination_->tail_end + block - 1) / block * block;
+    const uint64_t end = tail_file_end(last);
     AlignedBuffer buffer(kCopyBytes);
     for (uint64_t at = last.end; status.ok() && at < end;) {
       size_t got = 0;
       const size_t wanted = static_cast<size_t>(std::min<uint64_t>(kCopyBytes, end - at));
       status = source->read(at, buffer.data(), wanted, &got);
-      if (!status.ok() || got < wanted) break;
+      if (!status.ok() || got == 0) break;
+      if (got < wanted) {  // the file was cut short, not at a block: the copy is filled up with zeros
+        std::fill(buffer.data() + got, buffer.data() + wanted, uint8_t{0});
+      }
       const io::Part part{buffer.data(), wanted};
       status = target->write(at - last.end, &part, 1, io::WriteMode::plain);
       at += wanted;
@@ -144,20 +197,23 @@ class Cleaner {
     for (const std::string& name : examination_->dead) {
       uint64_t sequence = 0;
       parse_segment_name(name, &sequence);
-      for (LostRange* lost : lost_in(sequence)) lost->quarantine = file_name(name);
+      const std::string kept = free_file_name(name);
+      moves_.push_back({name, kept});
+      for (LostRange* lost : lost_in(sequence)) lost->quarantine = kept;
     }
   }
 
   // Whether a file could not be moved.
   bool keep_files() {
     bool failed = false;
-    for (const std::string& name : examination_->dead) {
-      Status status = fs_.rename(options_.directory + "/" + name, options_.directory + "/" + file_name(name));
+    if (moves_.empty()) name_files();  // of the cleaner that works after the life began
+    for (const auto& [name, kept] : moves_) {
+      Status status = fs_.rename(options_.directory + "/" + name, options_.directory + "/" + kept);
       if (status.ok()) continue;
       failed = true;
       event("the cut file " + name + " could not be moved: " + describe(status));
       for (LostRange& lost : examination_->report.lost) {
-        if (lost.quarantine == file_name(name)) lost.quarantine.clear();
+        if (lost.quarantine == kept) lost.quarantine.clear();
       }
     }
     return failed;
@@ -202,7 +258,7 @@ class Cleaner {
   void give_back_rest() {
     if (examination_->segments.empty()) return;
     const SegmentEntry& last = examination_->segments.back();
-    if (last.cut || (examination_->tail_end != 0 && !examination_->tail_kept)) return;
+    if (last.cut || (examination_->tail_end != 0 && examination_->tail_copy.empty())) return;
     if (last.end >= last.header.file_bytes) return;
     std::unique_ptr<io::File> file;
     const std::string path = options_.directory + "/" + segment_name(last.header.sequence);
@@ -216,6 +272,7 @@ class Cleaner {
   const uint64_t epoch_;
   Examination* examination_;
   const std::string quarantine_;
+  std::vector<std::pair<std::string, std::string>> moves_;  // files cut as a whole, and what they are to be called
 };
 
 }  // namespace
@@ -237,8 +294,8 @@ Status keep_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch
   return Cleaner(fs, options, epoch, examination).before_life();
 }
 
-void drop_aside(io::FileSystem& fs, const LifeOptions& options, Examination* examination) {
-  Cleaner(fs, options, examination->state.epoch.number + 1, examination).drop_tail();
+void drop_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination) {
+  Cleaner(fs, options, epoch, examination).drop_tail();
 }
 
 Status clean_up(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination) {

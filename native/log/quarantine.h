@@ -10,7 +10,7 @@ namespace stonelog::log {
 // it is and is told by an event.
 Status keep_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination);
 // Takes the copy back, where its space is needed for the new life.
-void drop_aside(io::FileSystem& fs, const LifeOptions& options, Examination* examination);
+void drop_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination);
 
 // After the new life is durable: moves files that were cut as a whole, removes leftovers, gives back the
 // unused rest of the last segment.

@@ -54,6 +54,10 @@ uint32_t defect_evidence(Defect defect) {
   }
 }
 
+std::string version_text(uint32_t version) {
+  return std::to_string(version >> 16) + "." + std::to_string(version & 0xffff);
+}
+
 // Examines one log. The members are what is known so far; the order of the calls in run() is the order
 // of recovery in docs/durability.md.
 class Examiner {
@@ -67,10 +71,12 @@ class Examiner {
  private:
   Status load_all();
   Status judge_header(LoadedSegment* loaded);
+  void judge_files();
   void find_chain();
   Status move_head_on();
   void take_head(const GroupView& view);
   void judge_missing();
+  void judge_head(uint64_t sequence);
   Status walk();
   Status walk_segment(size_t k);
   Status scan_groups(size_t k, io::File& file, uint64_t proven_end, SegmentEntry* entry);
@@ -80,7 +86,14 @@ class Examiner {
   Status look_at_rest(size_t k);
   Status look_at(const LoadedSegment& loaded, uint64_t from, bool whole_file);
   Status salvage_all();
-  Status salvage_segment(const LoadedSegment& loaded, uint64_t limit);
+  Status keep_rest();
+  void assume_state();
+  Status scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint64_t last_lsn, bool may_lose, SegmentEntry* entry,
+                      bool* fresh);
+  Status salvage_segment(const LoadedSegment& loaded, const format::Predecessor& stated);
+  Status walk_salvaged(size_t k);
+  void accept_damaged(uint64_t sequence);
+  bool is_salvaged(uint64_t sequence) const;
   Status finish();
   Status look_at_superseded();
   void sort_files();
@@ -101,6 +114,7 @@ class Examiner {
   std::vector<LoadedSegment> loaded_;
   std::vector<const LoadedSegment*> chain_;  // oldest first
   std::vector<std::string> temporary_;
+  std::vector<uint64_t> looked_at_;  // segments whose contents behind the accepted end were judged
   struct Missing {
     uint64_t sequence;
     bool accepted;  // the life that names it accepted it
@@ -117,6 +131,7 @@ class Examiner {
   bool closed_ = false;
   uint64_t seen_watermark_ = 0;  // the highest durable LSN stated by a group that was passed
   uint64_t highest_lsn_ = 0;     // the highest LSN seen anywhere
+  bool lost_unknown_ = false;    // sectors of groups whose headers are lost lie behind the end
 };
 
 void Examiner::note(uint32_t evidence, uint64_t segment, uint64_t offset, const std::string& reason) {
@@ -141,11 +156,13 @@ Status Examiner::open_file(const LoadedSegment& loaded, bool sync, std::unique_p
 Status Examiner::judge_header(LoadedSegment* loaded) {
   const std::string path = directory_ + "/" + loaded->name;
   if (loaded->header_state == HeaderState::unsupported) {
-    Status status = Status::of(Code::unsupported_version, "the file was written by another version of the format");
+    const uint32_t ours = uint32_t{format::kVersion} << 16 | format::kSubVersion;
+    const std::string detail = loaded->version == ours
+                                   ? "the file uses features that this build does not know"
+                                   : "the file is of format version " + version_text(loaded->version) +
+                                         ", this build reads version " + version_text(ours);
+    Status status = Status::of(Code::unsupported_version, detail);
     status.path = path;
-    status.detail += " (" + std::to_string(loaded->version >> 16) + "." + std::to_string(loaded->version & 0xffff) +
-                     ", this build reads " + std::to_string(format::kVersion) + "." +
-                     std::to_string(format::kSubVersion) + ")";
     return std::move(status).at(loaded->sequence, 0);
   }
   if (loaded->header_state == HeaderState::not_a_log) {
@@ -153,15 +170,29 @@ Status Examiner::judge_header(LoadedSegment* loaded) {
     status.path = path;
     return std::move(status).at(loaded->sequence, 0);
   }
-  if (loaded->header_state != HeaderState::valid) {
-    note(kDamagedHeader, loaded->sequence, 0, "the segment's header is damaged");
-  } else if (loaded->header.sequence != loaded->sequence) {
-    note(kInconsistent, loaded->sequence, 0, "the file is another segment under this name");
-    loaded->start_defect = Defect::inconsistent;
-  } else if (loaded->size != loaded->header.file_bytes) {
-    note(kShortFile, loaded->sequence, loaded->size, "the file is not of the size it was given");
+  if (loaded->header_state != HeaderState::valid) return {};
+  if (policy_.writing && (loaded->header.read_only_compatible & ~format::kKnownReadOnlyCompatible) != 0) {
+    Status status = Status::of(Code::unsupported_version, "the file uses features with which this build can only read it");
+    status.path = path;
+    return std::move(status).at(loaded->sequence, 0);
   }
+  if (loaded->header.sequence != loaded->sequence) loaded->start_defect = Defect::inconsistent;
   return {};
+}
+
+// What is wrong with files as a whole; what salvage accepted before is no news.
+void Examiner::judge_files() {
+  for (const LoadedSegment& loaded : loaded_) {
+    const std::vector<uint64_t>& salvaged = out_->state.salvaged;
+    if (std::count(salvaged.begin(), salvaged.end(), loaded.sequence) > 0) continue;
+    if (loaded.header_state != HeaderState::valid) {
+      note(kDamagedHeader, loaded.sequence, 0, "the segment's header is damaged");
+    } else if (loaded.header.sequence != loaded.sequence) {
+      note(kInconsistent, loaded.sequence, 0, "the file is another segment under this name");
+    } else if (loaded.size != loaded.header.file_bytes) {
+      note(kShortFile, loaded.sequence, loaded.size, "the file is not of the size it was given");
+    }
+  }
 }
 
 Status Examiner::load_all() {
@@ -181,6 +212,7 @@ Status Examiner::load_all() {
     status = judge_header(&loaded);
     if (!status.ok()) return status;
     out_->highest_sequence = loaded.sequence;
+    if (loaded.started()) out_->highest_epoch = std::max(out_->highest_epoch, loaded.start_group.epoch);
     loaded_.push_back(std::move(loaded));
   }
   return {};
@@ -200,19 +232,22 @@ void Examiner::find_chain() {
   out_->log_id = cursor->header.log_id;
   if (cursor->sealed() && cursor->seal.has_state) out_->state = cursor->seal.state;
   chain_.push_back(cursor);
-  while (cursor->start.predecessor.sequence >= out_->state.first_sequence) {
-    const format::Predecessor& wanted = cursor->start.predecessor;
+  for (;;) {
+    // Of a segment whose start group is lost and that was accepted nevertheless, nobody knows what it named.
+    format::Predecessor wanted{cursor->sequence - 1, {}, 0, 0};
+    if (cursor->started()) wanted = cursor->start.predecessor;
+    if (wanted.sequence < out_->state.first_sequence) break;
     const LoadedSegment* found = nullptr;
     for (size_t i = at - 1; i-- > 0 && found == nullptr;) {
       const LoadedSegment& candidate = loaded_[i];
       if (candidate.sequence > wanted.sequence || candidate.sequence < out_->state.first_sequence) continue;
-      if (!candidate.started()) continue;
+      if (!candidate.started() && !(is_salvaged(candidate.sequence) && candidate.readable())) continue;
       found = &candidate;
       at = i + 1;
     }
     const bool exact = found != nullptr && found->sequence == wanted.sequence &&
                        found->header.segment_id == wanted.segment_id;
-    const bool known = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), wanted.sequence) > 0;
+    const bool known = is_salvaged(wanted.sequence) || !cursor->started();
     if (!exact && !known) missing_.push_back({wanted.sequence, cursor->life_start()});
     if (found == nullptr) break;
     chain_.push_back(found);
@@ -291,8 +326,30 @@ uint64_t Examiner::proven_end(size_t k, uint64_t* last_lsn) const {
   return segment.seal.seal.end;
 }
 
+// The head's segment is not in the chain. A head is durable, and so is the start group of its segment, before it
+// is recorded. Where its file is there, but cannot be read, nothing is accepted after nothing. Where it is gone,
+// it may have been released by a head that damage hides: the log then begins with what is there.
+void Examiner::judge_head(uint64_t sequence) {
+  for (const LoadedSegment& segment : loaded_) {
+    if (segment.sequence != sequence || segment.started()) continue;
+    note(defect_evidence(segment.start_defect), sequence, segment.start_bad_offset, "the segment's start group cannot be read");
+    last_lsn_ = std::min(last_lsn_, out_->state.first_lsn - 1);
+    stopped_ = true;
+    return;
+  }
+  note(kMissingSegment, sequence, 0, "the segment is missing");
+  if (out_->state.first_lsn <= last_lsn_) {
+    out_->report.lost.push_back({out_->state.first_lsn, last_lsn_, sequence, 0, "the segment is missing", ""});
+  }
+  out_->state.first_sequence = link(0).sequence;
+  out_->state.first_lsn = last_lsn_ + 1;
+}
+
 Status Examiner::walk() {
-  last_lsn_ = link(0).start_group.first_lsn - 1;
+  last_lsn_ = link(0).started() ? link(0).start_group.first_lsn - 1 : out_->state.first_lsn - 1;
+  const uint64_t before = link(0).started() ? link(0).start.predecessor.sequence : 0;
+  if (is_salvaged(before)) last_lsn_ = std::min(last_lsn_, out_->state.first_lsn - 1);
+  else if (before >= out_->state.first_sequence) judge_head(before);
   highest_lsn_ = last_lsn_;
   for (size_t k = 0; k < chain_.size() && !stopped_; k++) {
     Status status = walk_segment(k);
@@ -303,12 +360,12 @@ Status Examiner::walk() {
 
 Status Examiner::walk_segment(size_t k) {
   const LoadedSegment& segment = link(k);
+  if (is_salvaged(segment.sequence)) return walk_salvaged(k);
   const bool tip = k + 1 == chain_.size();
   SegmentEntry entry;
   entry.header = segment.header;
   entry.first_lsn = segment.start_group.first_lsn;
   entry.epoch = segment.start_group.epoch;
-  entry.salvaged = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), segment.sequence) > 0;
   const bool follows = entry.first_lsn == last_lsn_ + 1 ||
                        (entry.first_lsn > last_lsn_ &&
                         format::is_hole(out_->state.holes, last_lsn_ + 1, entry.first_lsn - 1));
@@ -320,9 +377,10 @@ Status Examiner::walk_segment(size_t k) {
   uint64_t proven_last = 0;
   const uint64_t end = proven_end(k, &proven_last);
   if (segment.seal_defect == Defect::damaged || segment.seal_defect == Defect::inconsistent) {
-    if (!entry.salvaged) note(defect_evidence(segment.seal_defect), segment.sequence, segment.header.block_bytes, "the seal is damaged");
+    note(defect_evidence(segment.seal_defect), segment.sequence, segment.header.block_bytes, "the seal is damaged");
   }
-  if (segment.sealed() && !tip && !link(k + 1).life_start() &&
+  const bool known = !tip && (is_salvaged(link(k + 1).sequence) || is_salvaged(link(k + 1).start.predecessor.sequence));
+  if (segment.sealed() && !tip && !known && !link(k + 1).life_start() &&
       (link(k + 1).start.predecessor.end != segment.seal.seal.end ||
        link(k + 1).start.predecessor.sequence != segment.sequence || segment.closed())) {
     note(kSealContradicted, segment.sequence, segment.header.block_bytes, "the seal and the successor disagree");
@@ -355,6 +413,10 @@ Status Examiner::walk_segment(size_t k) {
     note(kSealContradicted, segment.sequence, entry.end, "the segment ends before its last record");
     stopped_ = true;
   } else if (entry.sealed && !stopped_) {
+    const bool sealed_here = segment.sealed() && segment.seal.seal.end == end;
+    if (status.ok() && sealed_here && !entry.salvaged && checksum_ != segment.seal.seal.checksum) {
+      note(kSealContradicted, segment.sequence, segment.header.block_bytes, "the seal is of another last group");
+    }
     out_->segments.back().last_lsn = last_lsn_ = proven_last;
     closed_ = tip && segment.closed();
   }
@@ -366,6 +428,7 @@ void Examiner::pass_group(const GroupView& view, SegmentEntry* entry) {
   checksum_ = view.header.checksum;
   last_lsn_ = view.header.first_lsn + view.header.count - 1;
   highest_lsn_ = std::max(highest_lsn_, last_lsn_);
+  out_->highest_epoch = std::max(out_->highest_epoch, view.header.epoch);
   seen_watermark_ = std::max(seen_watermark_, view.header.durable_lsn);
   out_->report.records += view.header.count;
   closed_ = view.header.kind == format::GroupKind::control && (view.header.flags & format::kCloses) != 0;
@@ -426,27 +489,6 @@ Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntr
 Status Examiner::pass_damage(GroupReader* reader, Defect defect, uint64_t bad_offset, SegmentEntry* entry,
                              bool* passed) {
   const uint64_t sequence = entry->header.sequence;
-  if (entry->salvaged) {
-    uint64_t proven_last = 0;
-    uint64_t limit = 0;
-    for (size_t k = 0; k < chain_.size(); k++) {
-      if (chain_[k]->sequence == sequence) limit = proven_end(k, &proven_last);
-    }
-    SalvagedRegion region;
-    Status status = salvage_region(reader, entry->end, limit, last_lsn_, &region);
-    if (!status.ok()) return std::move(status).at(sequence, entry->end);
-    bool known = true;
-    for (const SalvagedRecord& record : region.records) {
-      if (record.lsn > last_lsn_ + 1) known = known && format::is_hole(out_->state.holes, last_lsn_ + 1, record.lsn - 1);
-      last_lsn_ = record.lsn;
-    }
-    out_->report.records += region.records.size();
-    if (known) {
-      entry->end = region.resume;
-      *passed = true;
-      return {};
-    }
-  }
   note(defect_evidence(defect), sequence, bad_offset, defect_reason(defect));
   stopped_ = true;
   return {};
@@ -461,6 +503,8 @@ Status Examiner::look_behind(size_t k, io::File& file, uint64_t from) {
   if (!status.ok()) return status;
   out_->report.scanned_bytes += segment.header.file_bytes - from;
   highest_lsn_ = std::max(highest_lsn_, tail.highest_lsn);
+  lost_unknown_ = lost_unknown_ || tail.headless;
+  out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
   if (tail.damaged) note(kDamagedSector, segment.sequence, tail.damaged_offset, defect_reason(Defect::damaged));
   if (tail.short_file) note(kShortFile, segment.sequence, segment.size, defect_reason(Defect::short_file));
   if (tail.watermark_lsn > last_lsn_ || tail.watermark_end > from) {
@@ -489,6 +533,7 @@ Status Examiner::look_at(const LoadedSegment& loaded, uint64_t from, bool whole_
   std::unique_ptr<io::File> file;
   Status status = open_file(loaded, true, &file);
   if (!status.ok()) return status;
+  looked_at_.push_back(loaded.sequence);
   TailEvidence tail;
   tail.base_lsn = last_lsn_;
   status = scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &tail);
@@ -496,11 +541,13 @@ Status Examiner::look_at(const LoadedSegment& loaded, uint64_t from, bool whole_
   out_->report.scanned_bytes += loaded.header.file_bytes - from;
   out_->report.scanned_segments += whole_file ? 1 : 0;
   highest_lsn_ = std::max(highest_lsn_, tail.highest_lsn);
+  lost_unknown_ = lost_unknown_ || tail.headless;
+  out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
   if (loaded.sealed() && loaded.seal.seal.last_lsn > last_lsn_) {
     note(kSealContradicted, loaded.sequence, loaded.header.block_bytes, defect_reason(Defect::incomplete));
   }
   if (tail.damaged) note(kDamagedSector, loaded.sequence, tail.damaged_offset, defect_reason(Defect::damaged));
-  if (tail.watermark_lsn > last_lsn_) {
+  if (tail.watermark_lsn > last_lsn_ || tail.watermark_end > from) {
     note(kBelowWatermark, out_->segments.empty() ? loaded.sequence : out_->segments.back().header.sequence,
          out_->segments.empty() ? 0 : out_->segments.back().end, defect_reason(Defect::incomplete));
   }
@@ -512,60 +559,117 @@ Status Examiner::look_at(const LoadedSegment& loaded, uint64_t from, bool whole_
   return {};
 }
 
-Status Examiner::salvage_segment(const LoadedSegment& loaded, uint64_t limit) {
+// Reads on behind damage. What is missing becomes a known hole or, where only known ones are allowed, is new
+// damage: *fresh.
+Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint64_t last_lsn, bool may_lose,
+                              SegmentEntry* entry, bool* fresh) {
   std::unique_ptr<io::File> file;
   Status status = open_file(loaded, false, &file);
   if (!status.ok()) return status;
   GroupReader reader(*file, loaded.header, kScanWindowBytes);
-  SegmentEntry entry;
-  entry.header = loaded.header;
-  entry.first_lsn = last_lsn_ + 1;
-  entry.epoch = loaded.started() ? loaded.start_group.epoch : out_->state.epoch.number;
-  entry.sealed = true;
-  entry.salvaged = true;
   GroupView view;
   Expectation any;
   any.any = true;
-  bool intact = true;
-  const auto lose = [&](uint64_t next) {
-    if (next <= last_lsn_ + 1) return true;
-    intact = false;
-    if (!format::is_hole(out_->state.holes, last_lsn_ + 1, next - 1)) {
-      out_->report.lost.push_back({last_lsn_ + 1, next - 1, loaded.sequence, entry.end, bad_reason_, ""});
-    }
-    return format::add_hole(&out_->state.holes, last_lsn_ + 1, next - 1);
-  };
   bool room = true;
   uint64_t at = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
-  entry.end = at;
-  while (at < limit) {
+  entry->end = at;
+  const auto lose = [&](uint64_t next) {
+    if (next <= last_lsn_ + 1 || format::is_hole(out_->state.holes, last_lsn_ + 1, next - 1)) return;
+    *fresh = true;
+    if (!may_lose) return;
+    out_->report.lost.push_back({last_lsn_ + 1, next - 1, loaded.sequence, entry->end, bad_reason_, ""});
+    room = format::add_hole(&out_->state.holes, last_lsn_ + 1, next - 1) && room;
+  };
+  while (at < limit && (may_lose || !*fresh)) {
     Defect defect = Defect::none;
     uint64_t bad_offset = 0;
     status = reader.read(at, limit, any, &view, &defect, &bad_offset);
     if (!status.ok()) return std::move(status).at(loaded.sequence, at);
     if (defect == Defect::none && view.header.first_lsn > last_lsn_) {
-      room = lose(view.header.first_lsn) && room;
-      pass_group(view, &entry);
-      at = entry.end;
+      lose(view.header.first_lsn);
+      pass_group(view, entry);
+      at = entry->end;
       continue;
     }
-    intact = false;
+    entry->salvaged = true;
     SalvagedRegion region;
     status = salvage_region(&reader, at, limit, last_lsn_, &region);
     if (!status.ok()) return std::move(status).at(loaded.sequence, at);
     for (const SalvagedRecord& record : region.records) {
-      room = lose(record.lsn) && room;
+      lose(record.lsn);
       last_lsn_ = record.lsn;
       out_->report.records++;
-      entry.end = region.resume;
+      entry->end = region.resume;
     }
     at = region.resume;
   }
+  lose(last_lsn + 1);
   if (!room) return Status::of(Code::corrupt, "there are more separate losses than a log can record");
-  entry.last_lsn = last_lsn_;
-  if (!intact || loaded.header_rebuilt || !loaded.started()) out_->state.salvaged.push_back(loaded.sequence);
-  else entry.salvaged = std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), loaded.sequence) > 0;
+  last_lsn_ = std::max(last_lsn_, last_lsn);
+  highest_lsn_ = std::max(highest_lsn_, last_lsn_);
+  entry->last_lsn = last_lsn_;
+  return {};
+}
+
+// Salvage of one segment. `stated` is where a later life says that it ends, its end 0 if none does.
+Status Examiner::salvage_segment(const LoadedSegment& loaded, const format::Predecessor& stated) {
+  SegmentEntry entry;
+  entry.header = loaded.header;
+  entry.first_lsn = last_lsn_ + 1;
+  entry.epoch = loaded.started() ? loaded.start_group.epoch : out_->state.epoch.number;
+  uint64_t limit = std::min(loaded.header.file_bytes, loaded.size);
+  uint64_t last_lsn = 0;
+  if (stated.end != 0) {
+    limit = std::min(limit, stated.end);
+    last_lsn = stated.last_lsn;
+  } else if (loaded.sealed()) {
+    limit = std::min(limit, loaded.seal.seal.end);
+    last_lsn = loaded.seal.seal.last_lsn;
+  }
+  const bool proven = stated.end != 0 || loaded.sealed();
+  bool fresh = false;
+  Status status = scan_damaged(loaded, limit, last_lsn, true, &entry, &fresh);
+  if (!status.ok()) return status;
+  // An end that nothing proves is not followed by what follows it now: it is scanned like this from now on.
+  const bool whole = !entry.salvaged && !fresh && proven && loaded.started() && !loaded.header_rebuilt &&
+                     loaded.size == loaded.header.file_bytes;
+  entry.salvaged = !whole || is_salvaged(loaded.sequence);
+  entry.sealed = true;
+  if (entry.salvaged) accept_damaged(loaded.sequence);
   out_->segments.push_back(entry);
+  return {};
+}
+
+void Examiner::accept_damaged(uint64_t sequence) {
+  if (!is_salvaged(sequence)) out_->state.salvaged.push_back(sequence);
+}
+
+bool Examiner::is_salvaged(uint64_t sequence) const {
+  return std::count(out_->state.salvaged.begin(), out_->state.salvaged.end(), sequence) > 0;
+}
+
+// A segment accepted in spite of damage: what cannot be read must be a known hole; else it is new damage.
+Status Examiner::walk_salvaged(size_t k) {
+  const LoadedSegment& segment = link(k);
+  SegmentEntry entry;
+  entry.header = segment.header;
+  entry.first_lsn = last_lsn_ + 1;
+  entry.epoch = segment.started() ? segment.start_group.epoch : out_->state.epoch.number;
+  entry.sealed = entry.salvaged = true;
+  uint64_t last_lsn = 0;
+  const uint64_t end = proven_end(k, &last_lsn);
+  entry.cut = end != 0 && !(segment.sealed() && segment.seal.seal.end == end);
+  const uint64_t limit = std::min(segment.header.file_bytes, segment.size);
+  bool fresh = false;
+  Status status = scan_damaged(segment, end != 0 ? std::min(end, limit) : limit, last_lsn, false, &entry, &fresh);
+  if (!status.ok()) return status;
+  out_->report.scanned_segments++;
+  out_->report.scanned_bytes += entry.end;
+  out_->segments.push_back(entry);
+  if (fresh) {
+    note(kDamagedSector, segment.sequence, entry.end, defect_reason(Defect::damaged));
+    stopped_ = true;
+  }
   return {};
 }
 
@@ -575,6 +679,10 @@ Status Examiner::salvage_all() {
   out_->dead.clear();
   out_->report.records = 0;
   out_->tail_end = 0;
+  for (const Missing& missing : missing_) {
+    if (missing.sequence >= out_->state.first_sequence) accept_damaged(missing.sequence);
+  }
+  if (chain_.empty()) assume_state();
   last_lsn_ = out_->state.first_lsn - 1;
   for (const LoadedSegment& loaded : loaded_) {
     if (loaded.sequence < out_->state.first_sequence) continue;
@@ -582,12 +690,12 @@ Status Examiner::salvage_all() {
       out_->dead.push_back(loaded.name);
       continue;
     }
-    uint64_t limit = loaded.header.file_bytes;
+    format::Predecessor end;
     bool superseded = false;  // cut as a whole by a later life
     for (size_t k = 0; k < chain_.size(); k++) {
       const format::Predecessor& stated = link(k).start.predecessor;
       if (!link(k).life_start()) continue;
-      if (stated.sequence == loaded.sequence) limit = std::min(limit, stated.end);
+      if (stated.sequence == loaded.sequence) end = stated;
       superseded = superseded || (stated.sequence < loaded.sequence && loaded.sequence < link(k).sequence);
     }
     if (superseded) continue;
@@ -595,17 +703,52 @@ Status Examiner::salvage_all() {
         (chain_.empty() || loaded.sequence > chain_.back()->sequence)) {
       continue;  // prepared, never used
     }
-    Status status = salvage_segment(loaded, std::min(limit, loaded.size));
+    Status status = salvage_segment(loaded, end);
     if (!status.ok()) return status;
   }
   closed_ = false;
+  return keep_rest();
+}
+
+// Without any start group, the log begins with the first group that can be read.
+void Examiner::assume_state() {
+  for (const LoadedSegment& loaded : loaded_) {
+    if (!loaded.readable()) continue;
+    std::unique_ptr<io::File> file;
+    TailEvidence found;
+    const uint64_t from = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
+    if (!open_file(loaded, false, &file).ok()) continue;
+    if (!scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &found).ok()) continue;
+    if (found.first_lsn == 0) continue;
+    out_->state.first_sequence = loaded.sequence;
+    out_->state.first_lsn = found.first_lsn;
+    out_->log_id = loaded.header.log_id;
+    return;
+  }
+}
+
+// What lies behind the last record that was salvaged is kept aside before its bytes are given up.
+Status Examiner::keep_rest() {
+  if (out_->segments.empty()) return {};
+  const SegmentEntry& last = out_->segments.back();
+  for (const LoadedSegment& loaded : loaded_) {
+    if (loaded.sequence != last.header.sequence) continue;
+    std::unique_ptr<io::File> file;
+    Status status = open_file(loaded, false, &file);
+    if (!status.ok()) return status;
+    TailEvidence tail;
+    status = scan_tail(*file, loaded.header, last.end, last.header.file_bytes, kScanWindowBytes, &tail);
+    if (!status.ok()) return status;
+    if (tail.used_end > last.end) out_->tail_end = tail.used_end;
+  }
   return {};
 }
 
-// Files that a later life passed over: what holds anything was cut, and a crash came before it was moved.
+// Files without a start group that were not looked at, such as those that a later life passed over: what holds
+// anything was cut, and a crash came before it was moved.
 Status Examiner::look_at_superseded() {
   for (const LoadedSegment& segment : loaded_) {
-    if (chain_.empty() || segment.sequence > chain_.back()->sequence || segment.started()) continue;
+    if (segment.started() || std::count(looked_at_.begin(), looked_at_.end(), segment.sequence) > 0) continue;
     if (segment.sequence < out_->state.first_sequence || segment.header_state != HeaderState::valid) continue;
     std::unique_ptr<io::File> file;
     Status status = open_file(segment, false, &file);
@@ -616,6 +759,7 @@ Status Examiner::look_at_superseded() {
     if (!status.ok()) return status;
     const bool listed = std::count(out_->dead.begin(), out_->dead.end(), segment.name) > 0;
     if (tail.used_end > 0 && !listed) out_->dead.push_back(segment.name);
+    out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
   }
   return {};
 }
@@ -648,6 +792,8 @@ void Examiner::report_loss(const RecoveryRow& row) {
   RecoveryReport& report = out_->report;
   if (row.verdict == Verdict::clean || (policy_.damage == OnDamage::skip && row.verdict == Verdict::corrupt)) return;
   const uint64_t from = last_lsn_ + 1;
+  // A torn group that held no records, such as a watermark, cost no LSN.
+  if (row.verdict == Verdict::torn_tail && highest_lsn_ < from && !lost_unknown_) return;
   report.lost.push_back({from, std::max(highest_lsn_, from), bad_segment_, bad_offset_, bad_reason_, ""});
 }
 
@@ -698,7 +844,9 @@ Status Examiner::finish() {
   report.last_lsn = std::max(last_lsn_, report.first_lsn - 1);
   report.epoch = out_->state.epoch.number;
   report.live = policy_.live;
-  return action == OnDamage::refuse ? refuse(row) : Status{};
+  // Without any start group nobody knows which LSNs and epochs were given: that is left to salvage.
+  const bool blind = chain_.empty() && action == OnDamage::cut;
+  return action == OnDamage::refuse || blind ? refuse(row) : Status{};
 }
 
 Status Examiner::run() {
@@ -711,13 +859,14 @@ Status Examiner::run() {
     return {};
   }
   find_chain();
+  judge_files();
   status = move_head_on();
   if (!status.ok()) return status;
   if (!chain_.empty()) {
     status = walk();
     if (!status.ok()) return status;
-    // A tip whose end is proven is followed by nothing; look whether that is true.
-    if (!stopped_ && !closed_) {
+    // A tip whose end is proven, or that was closed, is followed by nothing; look whether that is true.
+    if (!stopped_) {
       stopped_ = true;
       status = look_at_rest(chain_.size() - 1);
       if (!status.ok()) return status;

@@ -22,6 +22,7 @@ struct RecoveryPolicy {
   OnDamage damage = OnDamage::refuse;
   bool scan_all = false;  // sealed segments, too
   bool live = false;      // a writer is at work: its unfinished groups are no evidence
+  bool writing = false;   // the log is to be written: features that only readers may ignore are refused
   bool sync = true;       // sync unsealed files before believing them (never while live)
 };
 
@@ -71,9 +72,10 @@ struct Examination {
   format::Id log_id{};
   uint32_t last_checksum = 0;  // of the last accepted group
   uint64_t highest_sequence = 0;
+  uint64_t highest_epoch = 0;  // of any group that was seen
   format::Predecessor before_last;    // of the last accepted segment
   uint64_t tail_end = 0;              // end of what is cut from the last accepted segment; 0: nothing
-  bool tail_kept = false;             // it was copied to the quarantine
+  std::string tail_copy;              // its copy in the quarantine, relative to the directory; empty: none
   std::vector<std::string> dead;      // files that are cut as a whole: to be quarantined
   std::vector<std::string> leftover;  // files that never were or no longer are of the log: to be removed
 };

@@ -301,3 +301,44 @@ TEST_CASE("driver: read from anywhere") {
     if (!records.empty()) REQUIRE(records.front() == text_of(from));
   }
 }
+
+// ensures that a reader at the end goes on when everything before its place was released meanwhile.
+TEST_CASE("driver: reader at the end of a log that is emptied") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.fill(open, 10);
+  Reader reader(open.log, 1, UINT64_MAX);
+  RecordBatch batch;
+  REQUIRE(reader.next(&batch).ok());
+  REQUIRE(batch.offsets.size() == 10);
+  REQUIRE(reader.next(&batch).ok());
+  REQUIRE(batch.empty());
+  uint64_t first = 0;
+  REQUIRE(open.log->truncate_before(11, &first).ok());
+  REQUIRE(first == 11);
+  REQUIRE(reader.next(&batch).ok());
+  f.fill(open, 5);
+  REQUIRE(reader.next(&batch).ok());
+  CHECK(batch.offsets.size() == 5);
+}
+
+// ensures that a stream of durable appends does not put off the sync that an earlier record needs.
+TEST_CASE("driver: mixed durabilities") {
+  Fixture f;
+  f.options.segment_bytes = 8 << 20;
+  OpenLog open(f.fs, f.options);
+  std::atomic<bool> stop{false};
+  const uint64_t none = open.append("none", nullptr, Durability::none);
+  std::thread stream([&] {
+    while (!stop) {
+      open.append("group");
+      usleep(20);
+    }
+  });
+  CHECK(open.wait_for([&] { return open.log->durable_lsn() > none; }, 2000));
+  const uint64_t syncs = open.log->stats().counters.syncs;
+  CHECK(syncs >= 1);
+  CHECK(open.log->last_lsn() < none + 2000);
+  stop = true;
+  stream.join();
+}

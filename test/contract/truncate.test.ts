@@ -12,12 +12,12 @@ import {
 describe('truncateBefore', () => {
   it('releases whole segments below the LSN and nothing else', async () => {
     const wal = await open(await makeLog(bigRecords(50)))
-    const before = segmentFiles(wal.directory).length
+    const oldest = segmentFiles(wal.directory)[0]!
     const firstLsn = await wal.truncateBefore(30)
     expect(firstLsn).toBeGreaterThan(1)
     expect(firstLsn).toBeLessThanOrEqual(30)
     expect(wal.firstLsn).toBe(firstLsn)
-    expect(segmentFiles(wal.directory).length).toBeLessThan(before)
+    expect(segmentFiles(wal.directory)).not.toContain(oldest)
     expect(await readLsns(wal)).toEqual(lsnsFrom(firstLsn, 50))
   })
 

@@ -1,0 +1,364 @@
+// Recovery: each row of the table is reached by a crafted log, and each policy gives what it must.
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <map>
+#include <string>
+
+#include "format/segment_header.h"
+#include "log/recovery_table.h"
+#include "sim/sim_log.h"
+
+using namespace stonelog;
+using namespace stonelog::log;
+using sim::SimLog;
+
+namespace {
+
+constexpr uint64_t kFirstGroup = 2 * 4096;
+
+RecoveryPolicy policy_of(OnDamage torn_tail, OnDamage damage, bool scan_all = false) {
+  RecoveryPolicy policy;
+  policy.torn_tail = torn_tail;
+  policy.damage = damage;
+  policy.scan_all = scan_all;
+  return policy;
+}
+const RecoveryPolicy kTolerate = policy_of(OnDamage::cut, OnDamage::refuse);
+const RecoveryPolicy kStrict = policy_of(OnDamage::refuse, OnDamage::refuse);
+const RecoveryPolicy kPointInTime = policy_of(OnDamage::cut, OnDamage::cut, true);
+const RecoveryPolicy kSalvage = policy_of(OnDamage::cut, OnDamage::skip, true);
+const RecoveryPolicy kVerify = policy_of(OnDamage::cut, OnDamage::refuse, true);
+
+// Each record a group of one block: the start group at block 2, LSN n at block 2 + n.
+struct Fixture {
+  SimLog log;
+  Fixture() {
+    REQUIRE(log.open().ok());
+  }
+  void append(int count) {
+    for (int i = 0; i < count; i++) {
+      REQUIRE(log.append("record " + std::to_string(log.engine->last_lsn() + 1)) != 0);
+      log.run();
+    }
+  }
+  static uint64_t group(uint64_t index) { return kFirstGroup + index * 4096; }
+  void check_records(uint64_t first, uint64_t last) {
+    const std::vector<std::string> records = log.read_all();
+    REQUIRE(records.size() == last + 1 - first);
+    for (size_t i = 0; i < records.size(); i++) CHECK(records[i] == "record " + std::to_string(first + i));
+  }
+};
+
+void craft_missing_segment(Fixture* f) {
+  f->append(1);
+  f->log.rotate();
+  f->append(1);
+  f->log.rotate();
+  f->log.power_cut();
+  REQUIRE(f->log.fs.unlink(f->log.path(2)).ok());
+}
+void craft_short_file(Fixture* f) {
+  f->append(1);
+  f->log.power_cut();
+  f->log.fs.shorten(f->log.path(1), 64 << 10);
+}
+void craft_damaged_header(Fixture* f) {
+  f->append(1);
+  f->log.power_cut();
+  f->log.flip(1, 50);
+}
+void craft_damaged_sector(Fixture* f) {  // the very last record: no watermark covers it
+  f->append(2);
+  f->log.power_cut();
+  f->log.flip(1, Fixture::group(2) + 150);
+}
+void craft_inconsistent(Fixture* f) {  // another segment under this name
+  f->append(1);
+  f->log.power_cut();
+  REQUIRE(f->log.fs.rename(f->log.path(1), f->log.path(2)).ok());
+}
+void craft_seal_contradicted(Fixture* f) {
+  f->append(2);
+  f->log.rotate();
+  f->log.power_cut();
+  f->log.zero(1, Fixture::group(2), Fixture::group(3));
+}
+void craft_below_watermark(Fixture* f) {
+  f->append(2);
+  f->log.wait_idle();
+  f->log.power_cut();
+  f->log.zero(1, Fixture::group(2), Fixture::group(3));
+}
+void craft_torn_tail(Fixture* f) {  // two groups in flight, only the second is on the disk
+  f->append(1);
+  f->log.append("lost", Durability::each);
+  f->log.append("record 3", Durability::each);
+  Op lost;
+  Op kept;
+  REQUIRE(f->log.begin(&lost));
+  REQUIRE(f->log.begin(&kept));
+  f->log.land(kept);
+  f->log.power_cut();
+}
+void craft_closed(Fixture* f) {
+  f->append(1);
+  REQUIRE(f->log.close());
+}
+void craft_open_end(Fixture* f) {
+  f->append(1);
+  f->log.power_cut();
+}
+
+const std::map<std::string, void (*)(Fixture*)> kCrafts = {
+    {"missing-segment", craft_missing_segment},
+    {"short-file", craft_short_file},
+    {"damaged-header", craft_damaged_header},
+    {"damaged-sector", craft_damaged_sector},
+    {"inconsistent", craft_inconsistent},
+    {"seal-contradicted", craft_seal_contradicted},
+    {"below-watermark", craft_below_watermark},
+    {"torn-tail", craft_torn_tail},
+    {"closed", craft_closed},
+    {"open-end", craft_open_end},
+};
+
+}  // namespace
+
+// ensures that each row of the recovery table is reached, gives its verdict, and changes nothing on the way.
+TEST_CASE("recovery: every row of the table") {
+  CHECK(kCrafts.size() == kRecoveryTable.size());
+  for (const RecoveryRow& row : kRecoveryTable) {
+    INFO(std::string(row.name));
+    REQUIRE(kCrafts.count(row.name) == 1);
+    Fixture f;
+    kCrafts.at(row.name)(&f);
+    const sim::Disk before = f.log.fs.disk();
+    Status status = f.log.examine(kVerify);
+    CHECK(f.log.report().row == std::string(row.name));
+    CHECK(f.log.report().verdict == row.verdict);
+    CHECK(f.log.report().closed == row.closed);
+    CHECK(status.code == (row.verdict == Verdict::corrupt ? Code::corrupt : Code::ok));
+    if (!status.ok()) CHECK(status.segment > 0);
+    CHECK(f.log.fs.disk().looks_like(before));
+  }
+}
+
+TEST_CASE("recovery: a torn tail is cut, reported and kept aside; strict refuses it") {
+  Fixture f;
+  craft_torn_tail(&f);
+  CHECK(f.log.examine(kStrict).code == Code::torn_tail);
+  REQUIRE(f.log.open(kTolerate).ok());
+  CHECK(f.log.report().last_lsn == 1);
+  CHECK(f.log.report().truncated_bytes > 0);
+  REQUIRE(f.log.report().lost.size() == 1);
+  CHECK(f.log.report().lost[0].from == 2);
+  CHECK(f.log.report().lost[0].to == 3);
+  CHECK(f.log.fs.disk().find("/log/" + f.log.report().lost[0].quarantine) != nullptr);
+  f.check_records(1, 1);
+  f.append(1);
+  f.log.power_cut();
+  REQUIRE(f.log.examine(kStrict).ok());
+  f.check_records(1, 2);
+}
+
+// ensures that a group behind a hole never comes back to life, however often the log is opened.
+TEST_CASE("recovery: no ghost after a cut") {
+  Fixture f;
+  craft_torn_tail(&f);
+  REQUIRE(f.log.open().ok());
+  f.log.power_cut();
+  REQUIRE(f.log.open().ok());
+  f.append(1);
+  f.log.power_cut();
+  REQUIRE(f.log.open().ok());
+  CHECK(f.log.report().last_lsn == 2);
+  f.check_records(1, 2);
+}
+
+TEST_CASE("recovery: strict accepts a whole log that was not closed") {
+  Fixture f;
+  craft_open_end(&f);
+  CHECK(f.log.examine(kStrict).ok());
+}
+
+// ensures that crash loops grow neither the log nor the quarantine.
+TEST_CASE("recovery: an empty segment of the life before is replaced") {
+  Fixture f;
+  f.append(1);
+  for (int i = 0; i < 5; i++) {
+    f.log.power_cut();
+    REQUIRE(f.log.open().ok());
+  }
+  CHECK(f.log.examination().segments.size() == 1);
+  CHECK(f.log.report().epoch == 6);
+  CHECK(f.log.fs.disk().find(f.log.path(4)) == nullptr);
+  CHECK(f.log.fs.disk().find("/log/quarantine") == nullptr);
+}
+
+// ensures that start groups in flight together may survive in any order without being taken for damage.
+TEST_CASE("recovery: of two start groups in flight only the later one is on the disk") {
+  SimLog log;
+  log.options.pipeline_depth = 8;
+  log.options.second_slot_bytes = 0;
+  REQUIRE(log.open().ok());
+  log.append("record 1");
+  log.run();
+  REQUIRE(log.engine->rotate(log.now_ns) == Code::ok);
+  Chore chore;
+  REQUIRE(log.engine->next_chore(log.now_ns, &chore));
+  SegmentSpec spec;
+  spec.directory = "/log";
+  spec.sequence = chore.sequence;
+  spec.file_bytes = format::segment_file_bytes(log.options.segment_bytes, spec.block_bytes);
+  spec.direct = true;
+  MadeSegment made;
+  bool fatal = false;
+  REQUIRE(make_segment(log.fs, spec, &made, &fatal).ok());
+  log.engine->segment_ready(made.place);
+  log.append("in 2");
+  REQUIRE(log.engine->rotate(log.now_ns) == Code::ok);
+  Op op;
+  do {
+    REQUIRE(log.begin(&op));
+  } while (op.segment != 3);
+  log.land(op);
+  log.power_cut();
+  REQUIRE(log.examine().ok());
+  CHECK(log.report().row == "torn-tail");
+  CHECK(log.report().last_lsn == 1);
+}
+
+// ensures that the life after a close is not overlooked when its start group is destroyed.
+TEST_CASE("recovery: a damaged start group behind a closed log is damage") {
+  Fixture f;
+  craft_closed(&f);
+  REQUIRE(f.log.open().ok());
+  f.append(1);
+  f.log.power_cut();
+  f.log.flip(2, kFirstGroup + 20);
+  CHECK(f.log.examine().code == Code::corrupt);
+}
+
+TEST_CASE("recovery: a read error is an error, never a verdict") {
+  for (uint64_t skip = 0; skip < 12; skip++) {
+    Fixture f;
+    f.append(3);
+    f.log.rotate();
+    f.append(1);
+    f.log.power_cut();
+    const sim::Disk before = f.log.fs.disk();
+    f.log.fs.add({sim::kReads, skip, 1, EIO, ""});
+    Status status = f.log.examine();
+    if (f.log.fs.faults_fired() == 0) continue;
+    CHECK(status.code == Code::io);
+    CHECK(status.error == EIO);
+    CHECK(f.log.fs.disk().looks_like(before));
+    f.log.fs.clear_faults();
+    REQUIRE(f.log.open().ok());
+    f.check_records(1, 4);
+  }
+}
+
+TEST_CASE("recovery: not a log and newer version are their own errors") {
+  Fixture foreign;
+  foreign.append(1);
+  foreign.log.power_cut();
+  const std::vector<uint8_t> text(4096, 'x');
+  foreign.log.fs.damage(foreign.log.path(1), 0, text.data(), text.size());
+  CHECK(foreign.log.examine(kSalvage).code == Code::not_a_log);
+
+  Fixture newer;
+  newer.append(1);
+  newer.log.power_cut();
+  uint8_t block[4096];
+  newer.log.fs.disk().find(newer.log.path(1))->visible.read(0, block, sizeof block);
+  block[format::kHeaderVersion] = 9;
+  format::SegmentHeader header;
+  uint32_t version = 0;
+  REQUIRE(format::decode_segment_header(block, &header, &version) == format::HeaderState::damaged);
+}
+
+TEST_CASE("recovery: foreign names are left alone") {
+  Fixture f;
+  f.append(1);
+  std::unique_ptr<io::File> file;
+  for (const char* name : {"/log/notes.txt", "/log/1.wal", "/log/0000000000000000000x.wal"}) {
+    REQUIRE(f.log.fs.open(name, io::Access::create, false, 0600, &file).ok());
+  }
+  REQUIRE(f.log.fs.sync_directory("/log").ok());
+  f.log.power_cut();
+  REQUIRE(f.log.open().ok());
+  CHECK(f.log.fs.disk().find("/log/notes.txt") != nullptr);
+  CHECK(f.log.fs.disk().find("/log/1.wal") != nullptr);
+}
+
+// ensures that point-in-time keeps everything up to the damage, and puts the rest aside before it is given up.
+TEST_CASE("recovery: point-in-time") {
+  Fixture f;
+  f.append(3);
+  f.log.rotate();
+  f.append(2);
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.flip(1, Fixture::group(3) + 140);
+  CHECK(f.log.examine(kVerify).code == Code::corrupt);
+  REQUIRE(f.log.open(kPointInTime).ok());
+  CHECK(f.log.report().last_lsn == 2);
+  f.check_records(1, 2);
+  f.log.power_cut();
+  std::vector<std::string> kept;
+  REQUIRE(f.log.fs.list("/log/quarantine", &kept).ok());
+  CHECK(kept.size() == 3);  // the tail of segment 1, segment 2, the report
+  REQUIRE(f.log.examine(kVerify).ok());
+  CHECK(f.log.report().last_lsn == 2);
+}
+
+// ensures that salvage keeps the records on both sides of the damage and records the hole for good.
+TEST_CASE("recovery: salvage") {
+  Fixture f;
+  f.append(5);
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.flip(1, Fixture::group(3) + 140);
+  REQUIRE(f.log.open(kSalvage).ok());
+  CHECK(f.log.report().last_lsn == 5);
+  REQUIRE(f.log.report().lost.size() == 1);
+  CHECK(f.log.report().lost[0].from == 3);
+  CHECK(f.log.report().lost[0].to == 3);
+  CHECK(f.log.read_all() == std::vector<std::string>{"record 1", "record 2", "record 4", "record 5"});
+  REQUIRE(f.log.append("record 6") == 6);
+  f.log.run();
+  f.log.power_cut();
+  REQUIRE(f.log.examine(kVerify).ok());
+  CHECK(f.log.report().lost.size() == 1);
+  CHECK(f.log.read_all().size() == 5);
+}
+
+// ensures that what was durable in a batch is recovered whole, and half a batch not at all.
+TEST_CASE("recovery: a batch is whole or absent") {
+  Fixture f;
+  f.append(1);
+  f.log.append_batch({std::string(3000, 'a'), std::string(3000, 'b'), std::string(3000, 'c')});
+  Op op;
+  REQUIRE(f.log.begin(&op));
+  f.log.land(op);
+  f.log.power_cut();
+  f.log.zero(1, Fixture::group(2) + 4096, Fixture::group(2) + 8192);
+  REQUIRE(f.log.open().ok());
+  CHECK(f.log.report().last_lsn == 1);
+  f.check_records(1, 1);
+}
+
+// ensures that opening needs no space for what it cuts: it stays where it is, and that is told.
+TEST_CASE("recovery: a full disk keeps what is cut in place") {
+  Fixture f;
+  craft_torn_tail(&f);
+  f.log.fs.add({sim::kWrites, 0, 1000, ENOSPC, "quarantine/"});
+  REQUIRE(f.log.open().ok());
+  CHECK(!f.log.report().events.empty());
+  CHECK(f.log.report().lost[0].quarantine.empty());
+  uint8_t sector[512];
+  f.log.fs.disk().find(f.log.path(1))->visible.read(Fixture::group(3), sector, sizeof sector);
+  CHECK(!format::is_zero(sector, sizeof sector));
+}
