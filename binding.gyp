@@ -20,7 +20,7 @@
         '-Wall', '-Wextra', '-pthread',
       ],
       'conditions': [
-        ['OS=="linux"', { 'ldflags': ['-Wl,-z,relro,-z,now', '-pthread'] }],
+        ['OS=="linux"', { 'ldflags': ['-Wl,-z,relro,-z,now,-z,nodelete', '-pthread'] }],
         ['OS=="mac"', {
           'xcode_settings': {
             'CLANG_CXX_LANGUAGE_STANDARD': 'c++20',

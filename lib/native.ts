@@ -222,7 +222,7 @@ export interface Native {
   lastError(handle: number): NativeError | null
 
   /**
-   * A reader of durable records in [from, to]; its id, or a negative code (not_found below
+   * A reader of durable records in [from, to], from 0 being the first there is; its id, or a negative code (not_found below
    * firstLsn).
    */
   readOpen(handle: number, from: number, to: number): number

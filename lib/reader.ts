@@ -75,10 +75,11 @@ class SlabSource {
     const { binding, handle, directory } = this.#log
     this.#log.checkOpen('reading')
     const firstLsn = binding.native.firstLsn(handle)
-    const { from = firstLsn, to } = this.#range
-    if (from < firstLsn) throw notFound(from, firstLsn, directory)
-    if (from > to) return Promise.resolve(END)
-    const reader = binding.native.readOpen(handle, from, to)
+    const { from, to } = this.#range
+    if (from !== undefined && from < firstLsn) throw notFound(from, firstLsn, directory)
+    if ((from ?? firstLsn) > to) return Promise.resolve(END)
+    // Of another process's log the start may have moved on meanwhile: native knows when it looks.
+    const reader = binding.native.readOpen(handle, from ?? 0, to)
     if (reader < 0)
       throw fromCode(reader, `reading from LSN ${from}`, { path: directory, lsn: from })
     this.#reader = reader

@@ -1,5 +1,5 @@
-// Appending. The hot path: nothing is allocated, and no JavaScript runs between looking at the bytes
-// and having copied them.
+// Appending. The hot path: nothing is allocated, and no JavaScript runs between looking at the
+// bytes and having copied them.
 #include <cstring>
 
 #include "binding/calls.h"
@@ -116,9 +116,8 @@ napi_value append_batch(napi_env env, napi_callback_info info) {
   for (log::RecordInput& record : records) {
     format::sum_payload(record.data, record.size, &record.sum);
   }
-  const uint64_t lsn =
-      handle->log->append_batch(&handle->session, records.data(), records.size(),
-                                static_cast<log::Durability>(durability), &code);
+  const uint64_t lsn = handle->log->append_batch(&handle->session, records.data(), records.size(),
+                                                 static_cast<log::Durability>(durability), &code);
   if (shared) arguments.environment->trim_scratch();
   return lsn_value(env, lsn, code);
 }

@@ -1,4 +1,5 @@
-// Reading: slabs are read and verified on reader threads, and become JavaScript's on the event loop.
+// Reading: slabs are read and verified on reader threads, and become JavaScript's on the event
+// loop.
 #include <algorithm>
 
 #include "binding/answers.h"
@@ -66,13 +67,13 @@ napi_value ReadAnswer::result(Environment* environment) {
 // (handle, from, to)
 napi_value read_open(napi_env env, napi_callback_info info) {
   Arguments<3> arguments(env, info);
-  const uint64_t from = std::max<uint64_t>(arguments.integer(1), 1);
+  const uint64_t from = arguments.integer(1);  // 0: from the start
   const uint64_t to = arguments.integer(2);
   if (!arguments.ok) return refusal(env, Code::bad_argument);
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   if (handle == nullptr) return refusal(env, Code::closed);
   // What is known of another process's log may be old: the first read looks anew and decides.
-  if (handle->log != nullptr && from < handle->log->first_lsn()) {
+  if (handle->log != nullptr && from != 0 && from < handle->log->first_lsn()) {
     return refusal(env, Code::not_found);
   }
   Ref<ReaderHandle> reader(new ReaderHandle(Ref<Handle>(handle), from, to));

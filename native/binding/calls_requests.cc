@@ -125,8 +125,7 @@ napi_value verify(napi_env env, napi_callback_info info) {
   const auto task = [channel = arguments.environment->channel(), directory, direct_io, request] {
     if (!channel->is_open()) return;
     auto answer = std::make_unique<VerifyAnswer>(request);
-    answer->status =
-        driver::verify(io::posix_file_system(), directory, direct_io, &answer->report);
+    answer->status = driver::verify(io::posix_file_system(), directory, direct_io, &answer->report);
     post(channel, std::move(answer));
   };
   driver::request_threads().run(task);

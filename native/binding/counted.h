@@ -37,7 +37,8 @@ class Ref {
   }
   ~Ref() {
     if (target_ == nullptr) return;
-    if (target_->Counted<T>::references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete target_;
+    if (target_->Counted<T>::references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete target_;
   }
 
   T* get() const { return target_; }

@@ -112,9 +112,8 @@ void Environment::deliver_all(napi_env env, napi_value dispatch, void*, void*) {
 bool Environment::deliver(napi_value dispatch, Message* message) {
   napi_handle_scope scope = nullptr;
   if (napi_open_handle_scope(env_, &scope) != napi_ok) return false;
-  const bool goes_on = message->answer == nullptr
-                           ? tell_progress(dispatch, message->moved_on.get())
-                           : deliver_answer(dispatch, message->answer.get());
+  const bool goes_on = message->answer == nullptr ? tell_progress(dispatch, message->moved_on.get())
+                                                  : deliver_answer(dispatch, message->answer.get());
   (void)napi_close_handle_scope(env_, scope);
   return goes_on;
 }
@@ -124,8 +123,7 @@ bool Environment::deliver_answer(napi_value dispatch, Answer* answer) {
   Status failure;
   uint64_t ignored = 0;
   answer->arrive(this);
-  if (!answer->status.ok() && handle != nullptr &&
-      handle->poisoned(&failure, &ignored, &ignored)) {
+  if (!answer->status.ok() && handle != nullptr && handle->poisoned(&failure, &ignored, &ignored)) {
     // Whoever waits for a request that failed with the log learns of the log first.
     if (!tell_poisoned(dispatch, handle)) return false;
     if (answer->status.code != Code::closed) answer->status.code = Code::poisoned;

@@ -111,7 +111,7 @@ Status ReaderHandle::next() {
     Status status = handle->read_only->refresh();
     if (!status.ok()) return status;
     const uint64_t first = handle->read_only->first_lsn();
-    if (from_ < first) {
+    if (from_ != 0 && from_ < first) {
       return Status::of(Code::not_found, "LSN " + std::to_string(from_) + " is below firstLsn " +
                                              std::to_string(first));
     }

@@ -41,7 +41,7 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   void refresh_in_background();
 
   // --- The event loop's thread only.
-  driver::Log* const log;              // null if read-only
+  driver::Log* const log;                // null if read-only
   driver::ReadOnlyLog* const read_only;  // null if writable
   const io::Probe probe;
   driver::Log::Session session;

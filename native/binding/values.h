@@ -1,5 +1,5 @@
-// Conversion between JavaScript values and ours. A failed call of Node-API leaves a null value behind
-// which every later call refuses, so a chain of them needs no check but that of its end.
+// Conversion between JavaScript values and ours. A failed call of Node-API leaves a null value
+// behind which every later call refuses, so a chain of them needs no check but that of its end.
 #pragma once
 
 #include <node_api.h>
@@ -40,7 +40,7 @@ class Object {
   napi_value value_ = nullptr;
 };
 
-napi_value error_value(napi_env env, const Status& status);                 // NativeError
+napi_value error_value(napi_env env, const Status& status);                // NativeError
 napi_value report_value(napi_env env, const log::RecoveryReport& report);  // NativeReport
 
 // A typed array of its own memory, copied from `data`.
@@ -95,7 +95,8 @@ class Arguments {
     ok &= napi_get_value_string_utf8(env_, values_[index], nullptr, 0, &size) == napi_ok;
     if (!ok) return {};
     std::string value(size + 1, '\0');  // Node-API writes a terminator
-    ok &= napi_get_value_string_utf8(env_, values_[index], value.data(), size + 1, &size) == napi_ok;
+    ok &=
+        napi_get_value_string_utf8(env_, values_[index], value.data(), size + 1, &size) == napi_ok;
     value.resize(size);
     return value;
   }

@@ -142,12 +142,14 @@ class Log final : public Source {
   Status begin(log::Examination* examination, log::LifeStart* start);
   void start_threads();
   void committer();
+  void wait_for_work(std::unique_lock<std::mutex>* lock);
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
   bool commit_one(std::unique_lock<std::mutex>* lock);
   Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);
   void progressed();
   void wake_for_work();
+  void wake_committer();
   void note_sealed();
   void fail_waiters();
   void stop_if_poisoned();
@@ -190,6 +192,8 @@ class Log final : public Source {
   std::mutex truncate_mutex_;
   std::vector<std::thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
+  bool spinning_ = false;  // one committer at most
+  uint64_t usual_wait_ns_ = UINT32_MAX;  // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;
   bool stopping_ = false;
   bool chore_under_way_ = false;

@@ -49,8 +49,9 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
     return append_batch(session, &record, 1, durability, code);
   }
   const uint32_t crc = crc32c::extend(0, data, size);
-  const uint64_t now = now_ns();
   const std::lock_guard<std::mutex> guard(mutex_);
+  // The clock is read once per group; publishing notes when the last append came.
+  const uint64_t now = engine_->has_open_group() ? 0 : now_ns();
   return finish_append(session, engine_->admit_one(data, size, crc, durability, now, code), *code);
 }
 
@@ -105,14 +106,15 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
 void Log::kick() {
   std::unique_lock<std::mutex> lock(mutex_);
   const uint64_t now = now_ns();
-  engine_->publish();
-  const bool work = engine_->may_submit(now);
-  const bool timed = !work && engine_->next_deadline(now) < armed_deadline_ns_;
+  engine_->publish(now);
+  const bool work = engine_->may_submit(now) || engine_->next_deadline(now) < armed_deadline_ns_;
   const bool chore = engine_->has_chore(now);
+  const bool sleeps = work && !spinning_;
   if (work) wakes_++;
+  if (work && !sleeps) work_.notify();
   lock.unlock();
-  if (work || timed) work_.wake_one();
-  if (chore && chores_.has_waiters()) chores_.wake_one();
+  if (sleeps) work_.wake_one();  // a system call: not under the lock
+  if (chore) chores_.wake_one();
 }
 
 void Log::flush(Session* session, uint64_t request, uint64_t up_to) {

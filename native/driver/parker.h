@@ -2,8 +2,10 @@
 // newer GLIBC than the prebuilt binaries may ask for.
 //
 // Protocol: a waiter reads prepare() while it holds the lock that guards the state it waits for, releases
-// the lock, then waits with that ticket. Whoever changes the state does so under the lock and then calls
-// wake(). A wake between prepare() and wait() changes the word, so the wait returns at once: none is lost.
+// the lock, then waits with that ticket. Whoever changes the state does so under the lock and then calls a
+// wake, always: it changes the word, so that a wait with an older ticket returns at once. Only the system
+// call is left out where nobody sleeps. None is lost: the waiter counts itself before it looks at the word
+// for the last time, the waker changes the word before it looks at the count, both sequentially consistent.
 #pragma once
 
 #include <atomic>
@@ -15,16 +17,15 @@ uint64_t now_ns();  // monotonic
 
 class Parker {
  public:
-  uint32_t prepare() {
-    waiters_.fetch_add(1, std::memory_order_seq_cst);
-    return word_.load(std::memory_order_seq_cst);
-  }
-  void cancel() { waiters_.fetch_sub(1, std::memory_order_seq_cst); }
+  uint32_t prepare() const { return word_.load(std::memory_order_seq_cst); }
+  // Looks for a wake for at most `spin_ns` without sleeping; whether there was one.
+  bool spin(uint32_t ticket, uint64_t spin_ns) const;
   // Returns after a wake since prepare(), at the deadline (of now_ns), or spuriously.
   void wait(uint32_t ticket, uint64_t deadline_ns);
   void wake_one() { wake(1); }
+  // For waiters that spin: nobody is woken from sleep.
+  void notify() { word_.fetch_add(1, std::memory_order_seq_cst); }
   void wake_all() { wake(INT32_MAX); }
-  bool has_waiters() const { return waiters_.load(std::memory_order_seq_cst) > 0; }
 
  private:
   void wake(int count);

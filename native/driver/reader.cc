@@ -89,6 +89,7 @@ Status Reader::seek() {
 
 // Positions on the group that holds next_lsn_.
 Status Reader::find_start() {
+  if (next_lsn_ == 0) next_lsn_ = source_->first_lsn();
   ReadableSegment segment;
   if (!source_->segment_holding(next_lsn_, &segment)) return released();
   Status status = open_segment(segment);

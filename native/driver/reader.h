@@ -30,7 +30,7 @@ struct RecordBatch {
 
 class Reader {
  public:
-  // Reads LSNs from..to. Retains the source.
+  // Reads LSNs from..to; 0 is the first there is. Retains the source.
   Reader(Source* source, uint64_t from, uint64_t to);
   ~Reader();
   Reader(const Reader&) = delete;

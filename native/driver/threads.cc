@@ -1,7 +1,6 @@
 #include "driver/threads.h"
 
 #include <linux/futex.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -30,6 +29,7 @@ uint64_t now_ns() {
 }
 
 void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
+  waiters_.fetch_add(1, std::memory_order_seq_cst);
   timespec deadline{};
   deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
   deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
@@ -40,6 +40,21 @@ void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
+bool Parker::spin(uint32_t ticket, uint64_t spin_ns) const {
+  const uint64_t until = now_ns() + spin_ns;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (word_.load(std::memory_order_acquire) != ticket) return true;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
+  } while (now_ns() < until);
+  return false;
+}
+
 void Parker::wake(int count) {
   word_.fetch_add(1, std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_seq_cst) > 0) {
@@ -48,9 +63,11 @@ void Parker::wake(int count) {
 }
 
 void block_signals() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  // Faults of our own stay deliverable, so that a crash is reported like any other. The raw call, since
+  // pthread_sigmask became a newer GLIBC symbol than the binaries may ask for.
+  uint64_t set = ~uint64_t{0};
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) set &= ~(uint64_t{1} << (fault - 1));
+  syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, nullptr, sizeof set);
 }
 
 void ThreadPool::run(std::function<void()> task) {

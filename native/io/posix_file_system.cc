@@ -437,8 +437,9 @@ uint64_t PosixFileSystem::wall_micros() {
 }
 
 FileSystem& posix_file_system() {
-  static PosixFileSystem instance;
-  return instance;
+  // Never destroyed: threads may outlive the end of main.
+  static auto* const instance = new PosixFileSystem;
+  return *instance;
 }
 
 }  // namespace stonelog::io

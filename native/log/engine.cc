@@ -142,7 +142,7 @@ uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_cr
   Segment& segment = current();
   segment.records++;
   segment.last_lsn = lsn;
-  last_append_ns_ = now_ns;
+  last_append_ns_ = std::max(last_append_ns_, now_ns);
   note_record(&open, durability);
   return lsn;
 }
@@ -238,7 +238,7 @@ void Engine::open_group(GroupKind kind, uint64_t first_lsn, uint64_t now_ns) {
   open.offset = current().end;
   open.ring = ring_head_;
   open.first_lsn = first_lsn;
-  open.opened_ns = now_ns;
+  open.opened_ns = now_ns != 0 ? now_ns : last_append_ns_;
   next_group_++;
   has_open_ = true;
   extend_group(&open, 0);

@@ -16,6 +16,7 @@
 // 5. No group is submitted into blocks that a zeroing write in flight may still overwrite.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <utility>
@@ -134,13 +135,19 @@ class Engine {
 
   // --- Admission. Nothing is given an LSN unless it fits into prepared space and the queue.
   Admission admit(RecordInput* records, size_t count, Durability durability, uint64_t now_ns);
-  // The same for one record whose payload is copied at once; the hot path. LSN, or 0 with *code set.
+  // The same for one record whose payload is copied at once; the hot path. LSN, or 0 with *code set. With a
+  // group open, now_ns may be 0: publish() tells the time.
   uint64_t admit_one(const uint8_t* data, size_t size, uint32_t payload_crc, Durability durability,
                      uint64_t now_ns, Code* code);
   void copy_payloads(const Admission& admission, const RecordInput* records, size_t count);
   void copied(const Admission& admission);
   // Makes everything admitted so far visible to next_op: once per burst.
   void publish() { published_lsn_ = last_lsn_; }
+  void publish(uint64_t now_ns) {
+    if (has_unpublished()) last_append_ns_ = std::max(last_append_ns_, now_ns);
+    publish();
+  }
+  bool has_open_group() const { return has_open_; }
   bool has_unpublished() const { return published_lsn_ < last_lsn_; }
   // Everything up to the last record is to become durable without waiting for company or interval.
   void demand_all();

@@ -188,7 +188,10 @@ Defect GroupReader::parse(GroupView* view) {
 namespace {
 
 void note_group(const format::GroupHeader& header, uint64_t sequence, TailEvidence* evidence) {
-  if (evidence->first_lsn == 0) evidence->first_lsn = header.first_lsn;
+  if (evidence->first_lsn == 0) {
+    evidence->first_lsn = header.first_lsn;
+    evidence->first_epoch = header.epoch;
+  }
   evidence->watermark_lsn = std::max(evidence->watermark_lsn, header.durable_lsn);
   evidence->highest_epoch = std::max(evidence->highest_epoch, header.epoch);
   if (header.sequence == sequence && header.kind != GroupKind::seal) {

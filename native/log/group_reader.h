@@ -129,6 +129,7 @@ struct TailEvidence {
   uint64_t watermark_lsn = 0;  // the highest durable LSN stated there
   uint64_t watermark_end = 0;  // the highest durable end of this file stated there
   uint64_t first_lsn = 0;      // of the first intact group there; 0: none
+  uint64_t first_epoch = 0;    // of the same group
   uint64_t highest_lsn = 0;    // the highest LSN seen or started there
   uint64_t highest_epoch = 0;  // of the groups there
 };

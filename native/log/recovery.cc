@@ -81,13 +81,14 @@ class Examiner {
   Status walk_segment(size_t k);
   Status scan_groups(size_t k, io::File& file, uint64_t proven_end, SegmentEntry* entry);
   void pass_group(const GroupView& view, SegmentEntry* entry);
-  Status pass_damage(GroupReader* reader, Defect defect, uint64_t bad_offset, SegmentEntry* entry, bool* passed);
   Status look_behind(size_t k, io::File& file, uint64_t from);
   Status look_at_rest(size_t k);
   Status look_at(const LoadedSegment& loaded, uint64_t from, bool whole_file);
   Status salvage_all();
   Status keep_rest();
   void assume_state();
+  Status find_begins();
+  uint64_t ceiling(uint64_t epoch) const;
   Status scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint64_t last_lsn, bool may_lose, SegmentEntry* entry,
                       bool* fresh);
   Status salvage_segment(const LoadedSegment& loaded, const format::Predecessor& stated);
@@ -95,8 +96,8 @@ class Examiner {
   void accept_damaged(uint64_t sequence);
   bool is_salvaged(uint64_t sequence) const;
   Status finish();
-  Status look_at_superseded();
-  void sort_files();
+  Status find_use(const LoadedSegment& loaded, bool* used);
+  Status sort_files();
   void report_loss(const RecoveryRow& row);
   Status refuse(const RecoveryRow& row) const;
 
@@ -114,6 +115,12 @@ class Examiner {
   std::vector<LoadedSegment> loaded_;
   std::vector<const LoadedSegment*> chain_;  // oldest first
   std::vector<std::string> temporary_;
+  struct Begin {
+    uint64_t epoch;
+    uint64_t first_lsn;
+  };
+  std::vector<Begin> begins_;
+  std::vector<uint64_t> used_;       // of those without a start group, the ones that hold something
   std::vector<uint64_t> looked_at_;  // segments whose contents behind the accepted end were judged
   struct Missing {
     uint64_t sequence;
@@ -184,6 +191,7 @@ Status Examiner::judge_header(LoadedSegment* loaded) {
 void Examiner::judge_files() {
   for (const LoadedSegment& loaded : loaded_) {
     const std::vector<uint64_t>& salvaged = out_->state.salvaged;
+    if (loaded.sequence < out_->state.first_sequence) continue;
     if (std::count(salvaged.begin(), salvaged.end(), loaded.sequence) > 0) continue;
     if (loaded.header_state != HeaderState::valid) {
       note(kDamagedHeader, loaded.sequence, 0, "the segment's header is damaged");
@@ -351,6 +359,10 @@ Status Examiner::walk() {
   if (is_salvaged(before)) last_lsn_ = std::min(last_lsn_, out_->state.first_lsn - 1);
   else if (before >= out_->state.first_sequence) judge_head(before);
   highest_lsn_ = last_lsn_;
+  if (!out_->state.salvaged.empty()) {
+    Status status = find_begins();
+    if (!status.ok()) return status;
+  }
   for (size_t k = 0; k < chain_.size() && !stopped_; k++) {
     Status status = walk_segment(k);
     if (!status.ok()) return status;
@@ -456,19 +468,12 @@ Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntr
     }
     out_->report.scanned_bytes += entry->end;
     if (end != 0) {
-      bool passed = false;
-      status = pass_damage(&reader, defect, bad_offset, entry, &passed);
-      if (!status.ok()) return status;
-      if (!passed) {
-        // What is cut here was durable: it is kept aside before its bytes are given up.
-        out_->tail_end = limit;
-        out_->report.truncated_bytes += limit - entry->end;
-        return look_at_rest(k);
-      }
-      out_->report.scanned_bytes -= entry->end;
-      expected.any = true;
-      at = entry->end;
-      continue;
+      // What is cut here was durable: it is kept aside before its bytes are given up.
+      note(defect_evidence(defect), segment.sequence, bad_offset, defect_reason(defect));
+      stopped_ = true;
+      out_->tail_end = limit;
+      out_->report.truncated_bytes += limit - entry->end;
+      return look_at_rest(k);
     }
     const bool continues = k + 1 < chain_.size() && link(k + 1).start.predecessor.end == at &&
                            link(k + 1).start.predecessor.sequence == segment.sequence &&
@@ -481,16 +486,6 @@ Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntr
     return look_behind(k, file, at);
   }
   out_->report.scanned_bytes += entry->end;
-  return {};
-}
-
-// Damage in a segment whose end is proven. In a segment that was salvaged before, what is missing must be
-// a known hole; else it is new damage, and the accepted log ends here.
-Status Examiner::pass_damage(GroupReader* reader, Defect defect, uint64_t bad_offset, SegmentEntry* entry,
-                             bool* passed) {
-  const uint64_t sequence = entry->header.sequence;
-  note(defect_evidence(defect), sequence, bad_offset, defect_reason(defect));
-  stopped_ = true;
   return {};
 }
 
@@ -553,10 +548,38 @@ Status Examiner::look_at(const LoadedSegment& loaded, uint64_t from, bool whole_
   }
   if (tail.current) note(kTrailing, loaded.sequence, from, "a write was torn");
   if (tail.current || tail.damaged) {
+    used_.push_back(loaded.sequence);
     out_->report.truncated_bytes += tail.used_end - from;
     out_->dead.push_back(loaded.name);
   }
   return {};
+}
+
+// Where lives begin, for segments of which nobody states the end any more.
+Status Examiner::find_begins() {
+  for (const LoadedSegment& loaded : loaded_) {
+    if (loaded.started()) begins_.push_back({loaded.start_group.epoch, loaded.start_group.first_lsn});
+    if (loaded.started() || !loaded.readable()) continue;
+    std::unique_ptr<io::File> file;
+    Status status = open_file(loaded, false, &file);
+    if (!status.ok()) return status;
+    TailEvidence tail;
+    const uint64_t from = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
+    status = scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &tail);
+    if (!status.ok()) return std::move(status).at(loaded.sequence, from);
+    if (tail.first_lsn != 0) begins_.push_back({tail.first_epoch, tail.first_lsn});
+  }
+  return {};
+}
+
+// The first LSN that a later life gave: from there on, what an earlier one wrote was cut. With the start group of
+// the later life its statement of the cut is lost, but not the LSNs of its records.
+uint64_t Examiner::ceiling(uint64_t epoch) const {
+  uint64_t lowest = UINT64_MAX;
+  for (const Begin& begin : begins_) {
+    if (begin.epoch > epoch) lowest = std::min(lowest, begin.first_lsn);
+  }
+  return lowest;
 }
 
 // Reads on behind damage. What is missing becomes a known hole or, where only known ones are allowed, is new
@@ -585,6 +608,7 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
     uint64_t bad_offset = 0;
     status = reader.read(at, limit, any, &view, &defect, &bad_offset);
     if (!status.ok()) return std::move(status).at(loaded.sequence, at);
+    if (defect == Defect::none && view.header.first_lsn + view.header.count > ceiling(view.header.epoch)) break;
     if (defect == Defect::none && view.header.first_lsn > last_lsn_) {
       lose(view.header.first_lsn);
       pass_group(view, entry);
@@ -596,6 +620,7 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
     status = salvage_region(&reader, at, limit, last_lsn_, &region);
     if (!status.ok()) return std::move(status).at(loaded.sequence, at);
     for (const SalvagedRecord& record : region.records) {
+      if (record.lsn >= ceiling(entry->epoch)) break;
       lose(record.lsn);
       last_lsn_ = record.lsn;
       out_->report.records++;
@@ -615,7 +640,7 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
 Status Examiner::salvage_segment(const LoadedSegment& loaded, const format::Predecessor& stated) {
   SegmentEntry entry;
   entry.header = loaded.header;
-  entry.first_lsn = last_lsn_ + 1;
+  entry.first_lsn = loaded.started() ? loaded.start_group.first_lsn : last_lsn_ + 1;
   entry.epoch = loaded.started() ? loaded.start_group.epoch : out_->state.epoch.number;
   uint64_t limit = std::min(loaded.header.file_bytes, loaded.size);
   uint64_t last_lsn = 0;
@@ -653,7 +678,7 @@ Status Examiner::walk_salvaged(size_t k) {
   const LoadedSegment& segment = link(k);
   SegmentEntry entry;
   entry.header = segment.header;
-  entry.first_lsn = last_lsn_ + 1;
+  entry.first_lsn = segment.started() ? segment.start_group.first_lsn : last_lsn_ + 1;
   entry.epoch = segment.started() ? segment.start_group.epoch : out_->state.epoch.number;
   entry.sealed = entry.salvaged = true;
   uint64_t last_lsn = 0;
@@ -683,6 +708,9 @@ Status Examiner::salvage_all() {
     if (missing.sequence >= out_->state.first_sequence) accept_damaged(missing.sequence);
   }
   if (chain_.empty()) assume_state();
+  begins_.clear();
+  Status found = find_begins();
+  if (!found.ok()) return found;
   last_lsn_ = out_->state.first_lsn - 1;
   for (const LoadedSegment& loaded : loaded_) {
     if (loaded.sequence < out_->state.first_sequence) continue;
@@ -699,14 +727,18 @@ Status Examiner::salvage_all() {
       superseded = superseded || (stated.sequence < loaded.sequence && loaded.sequence < link(k).sequence);
     }
     if (superseded) continue;
-    if (!loaded.started() && loaded.start_defect == Defect::nothing &&
-        (chain_.empty() || loaded.sequence > chain_.back()->sequence)) {
-      continue;  // prepared, never used
-    }
-    Status status = salvage_segment(loaded, end);
+    Status status;
+    bool used = loaded.started() || loaded.start_defect != Defect::nothing;
+    if (!used) status = find_use(loaded, &used);
+    if (status.ok() && !used) continue;  // only prepared
+    if (status.ok()) status = salvage_segment(loaded, end);
     if (!status.ok()) return status;
   }
   closed_ = false;
+  // A head that was behind the damage leaves nothing to miss below it.
+  const uint64_t first = out_->state.first_lsn;
+  std::erase_if(out_->state.holes, [&](const format::Hole& hole) { return hole.to < first; });
+  std::erase_if(out_->report.lost, [&](const LostRange& lost) { return lost.to < first; });
   return keep_rest();
 }
 
@@ -744,41 +776,41 @@ Status Examiner::keep_rest() {
   return {};
 }
 
-// Files without a start group that were not looked at, such as those that a later life passed over: what holds
-// anything was cut, and a crash came before it was moved.
-Status Examiner::look_at_superseded() {
-  for (const LoadedSegment& segment : loaded_) {
-    if (segment.started() || std::count(looked_at_.begin(), looked_at_.end(), segment.sequence) > 0) continue;
-    if (segment.sequence < out_->state.first_sequence || segment.header_state != HeaderState::valid) continue;
-    std::unique_ptr<io::File> file;
-    Status status = open_file(segment, false, &file);
-    if (!status.ok()) return status;
-    TailEvidence tail;
-    const uint64_t from = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};
-    status = scan_tail(*file, segment.header, from, segment.header.file_bytes, kScanWindowBytes, &tail);
-    if (!status.ok()) return status;
-    const bool listed = std::count(out_->dead.begin(), out_->dead.end(), segment.name) > 0;
-    if (tail.used_end > 0 && !listed) out_->dead.push_back(segment.name);
-    out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
-  }
+// Whether a file without a start group holds anything of its life: it was in use, and is not just prepared.
+Status Examiner::find_use(const LoadedSegment& loaded, bool* used) {
+  *used = std::count(used_.begin(), used_.end(), loaded.sequence) > 0;
+  if (*used || std::count(looked_at_.begin(), looked_at_.end(), loaded.sequence) > 0) return {};
+  std::unique_ptr<io::File> file;
+  Status status = open_file(loaded, false, &file);
+  if (!status.ok()) return status;
+  TailEvidence tail;
+  const uint64_t from = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
+  status = scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &tail);
+  if (!status.ok()) return std::move(status).at(loaded.sequence, from);
+  out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
+  looked_at_.push_back(loaded.sequence);
+  *used = tail.used_end > 0;
+  if (*used) used_.push_back(loaded.sequence);
   return {};
 }
 
-// What is not of the accepted log: removed if it never was or no longer is of it, kept aside if it was cut.
-void Examiner::sort_files() {
+// What is not of the accepted log: removed if it never was or no longer is of it, kept aside if it was cut, be it
+// by a later life that a crash kept from moving it.
+Status Examiner::sort_files() {
   for (const LoadedSegment& loaded : loaded_) {
     const auto is_kept = [&](const SegmentEntry& entry) { return entry.header.sequence == loaded.sequence; };
     if (std::any_of(out_->segments.begin(), out_->segments.end(), is_kept)) continue;
     if (std::find(out_->dead.begin(), out_->dead.end(), loaded.name) != out_->dead.end()) continue;
-    const bool unused = loaded.header_state == HeaderState::valid && !loaded.started() &&
-                        loaded.start_defect == Defect::nothing;
-    if (loaded.sequence < out_->state.first_sequence || unused) {
-      out_->leftover.push_back(loaded.name);
-    } else {
-      out_->dead.push_back(loaded.name);
+    bool used = true;
+    if (loaded.header_state == HeaderState::valid && !loaded.started() && loaded.start_defect == Defect::nothing &&
+        loaded.sequence >= out_->state.first_sequence) {
+      Status status = find_use(loaded, &used);
+      if (!status.ok()) return status;
     }
+    (loaded.sequence < out_->state.first_sequence || !used ? out_->leftover : out_->dead).push_back(loaded.name);
   }
   out_->leftover.insert(out_->leftover.end(), temporary_.begin(), temporary_.end());
+  return {};
 }
 
 Status Examiner::refuse(const RecoveryRow& row) const {
@@ -837,9 +869,8 @@ Status Examiner::finish() {
       if (loaded.sequence == last && loaded.started()) out_->before_last = loaded.start.predecessor;
     }
   }
-  status = look_at_superseded();
+  status = sort_files();
   if (!status.ok()) return status;
-  sort_files();
   report.first_lsn = out_->state.first_lsn;
   report.last_lsn = std::max(last_lsn_, report.first_lsn - 1);
   report.epoch = out_->state.epoch.number;

@@ -162,6 +162,7 @@ void Simulation::salvage_damage(const std::string& what, const Place& place) {
   Status status = log::examine(fs_, kDirectory, fs_.probe_result, policy_of(log::OnDamage::skip, true), &examination);
   if (!status.ok()) return model_.fail(what + ": salvage refuses: " + status.detail);
   for (const format::Hole& hole : examination.state.holes) {
+    if (hole.to < model_.head().first_lsn) continue;  // released by a head that the damage hides
     if (hole.from > settled_last_lsn_) continue;  // behind the end there may be whole groups of a torn tail
     if (hole.from < place.first_lsn || (hole.to > place.last_lsn && place.last_lsn < settled_last_lsn_)) {
       model_.fail(what + ": salvage gives up LSNs " + number(hole.from) + " to " + number(hole.to));
@@ -171,6 +172,7 @@ void Simulation::salvage_damage(const std::string& what, const Place& place) {
   if (examination.report.last_lsn < settled_last_lsn_ && !at_end) {
     model_.fail(what + ": salvage ends with LSN " + number(examination.report.last_lsn));
   }
+  say("salvaged: " + describe_examination(examination));
   model_.check_records(fs_, fs_.probe_result, examination, true);
   const Head head{examination.state.first_lsn, examination.state.first_sequence};
   if (good()) live_on(what + ", salvaged", &examination, examination.report.epoch, head, true);
@@ -190,6 +192,7 @@ void Simulation::live_on(const std::string& what, log::Examination* examination,
   for (const bool scan_all : {false, true}) {
     log::Examination again;
     status = log::examine(fs_, kDirectory, fs_.probe_result, policy_of(log::OnDamage::refuse, scan_all), &again);
+    say("opened again: " + describe_examination(again));
     if (!status.ok()) return model_.fail(what + ", then opened again: " + status.path + ": " + status.detail);
     if (again.report.last_lsn != last_lsn) {
       model_.fail(what + ": LSN " + number(last_lsn) + " was the last, now it is " + number(again.report.last_lsn));

@@ -12,7 +12,7 @@ namespace {
 
 struct Arguments {
   uint64_t seed = 1;
-  uint64_t seeds = 40;
+  uint64_t seeds = 400;
   uint64_t steps = 8'000;
   bool verbose = false;
 };

@@ -333,6 +333,7 @@ void Simulation::finish_op() {
   else engine_->completed(running.op, status, now_);
   if (!status.ok() && !engine_->poisoned()) model_.fail("a failed operation on a live segment did not poison");
   if (!was_poisoned && engine_->poisoned()) say("poisoned");
+  note_progress();
 }
 
 void Simulation::chore() {

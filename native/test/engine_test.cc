@@ -267,6 +267,18 @@ TEST_CASE("engine: small unsynced groups do not block the ring") {
   }
 }
 
+// ensures that unsynced records over half of the queue are synced once the demand of earlier ones is met.
+TEST_CASE("engine: a half-full queue becomes ready by itself") {
+  Fixture f;
+  f.prepare();
+  REQUIRE(f.append(Durability::group, 1 << 10) == 1);
+  REQUIRE(f.append(Durability::none, 64 << 10) == 2);
+  REQUIRE(f.append(Durability::none, 64 << 10) == 3);
+  CHECK(!f.engine.ready());
+  f.finish_all();
+  CHECK(f.engine.ready());
+}
+
 // ensures that a record too large for what is left of the queue is admitted in the end.
 TEST_CASE("engine: a large record is not refused for ever") {
   Fixture f;

@@ -1,0 +1,92 @@
+// Parking, waking, spinning: a lost wake would hang these tests.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "driver/threads.h"
+
+using namespace stonelog::driver;
+
+namespace {
+
+// A queue of one number, handed over through two parkers as the log hands work to its committers.
+struct Exchange {
+  std::mutex mutex;
+  Parker filled;
+  Parker emptied;
+  uint64_t value = 0;
+  bool full = false;
+
+  void put(uint64_t next) {
+    std::unique_lock<std::mutex> lock(mutex);
+    while (full) {
+      const uint32_t ticket = emptied.prepare();
+      lock.unlock();
+      emptied.wait(ticket, UINT64_MAX);
+      lock.lock();
+    }
+    value = next;
+    full = true;
+    lock.unlock();
+    filled.wake_all();
+  }
+  uint64_t take(bool spins) {
+    std::unique_lock<std::mutex> lock(mutex);
+    while (!full) {
+      const uint32_t ticket = filled.prepare();
+      lock.unlock();
+      if (!spins || !filled.spin(ticket, 2'000)) filled.wait(ticket, UINT64_MAX);
+      lock.lock();
+    }
+    full = false;
+    const uint64_t taken = value;
+    lock.unlock();
+    emptied.wake_all();
+    return taken;
+  }
+};
+
+}  // namespace
+
+// ensures that no wake is lost between looking and sleeping, with and without spinning.
+TEST_CASE("parker: hand-over") {
+  for (const bool spins : {false, true}) {
+    for (const int takers : {1, 3}) {
+      Exchange exchange;
+      constexpr uint64_t kCount = 20'000;
+      std::atomic<uint64_t> sum{0};
+      std::vector<std::thread> threads;
+      for (int t = 0; t < takers; t++) {
+        threads.emplace_back([&] {
+          for (uint64_t value = exchange.take(spins); value != 0; value = exchange.take(spins)) sum += value;
+        });
+      }
+      for (uint64_t i = 1; i <= kCount; i++) exchange.put(i);
+      for (int t = 0; t < takers; t++) exchange.put(0);
+      for (std::thread& thread : threads) thread.join();
+      CHECK(sum == kCount * (kCount + 1) / 2);
+    }
+  }
+}
+
+// ensures that a wait ends at its deadline, and not long before.
+TEST_CASE("parker: deadline") {
+  Parker parker;
+  const uint64_t began = now_ns();
+  const uint32_t ticket = parker.prepare();
+  while (now_ns() < began + 5'000'000) parker.wait(ticket, began + 5'000'000);
+  CHECK(now_ns() >= began + 5'000'000);
+  CHECK_FALSE(parker.spin(parker.prepare(), 10'000));
+}
+
+// ensures that every task runs, also when more come than there are threads.
+TEST_CASE("thread pool: all tasks run") {
+  static ThreadPool* const pool = new ThreadPool(3);  // its threads are never joined
+  std::atomic<int> done{0};
+  for (int i = 0; i < 1000; i++) pool->run([&] { done++; });
+  for (int i = 0; i < 5000 && done < 1000; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(done == 1000);
+}
