@@ -2,7 +2,15 @@
 // prove it, find a damaged byte. Run by `npm run demo`, which builds first.
 import assert from 'node:assert/strict'
 import { execFileSync, fork } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Wal } from 'stonelog'
@@ -71,7 +79,15 @@ function damage(directory, records) {
       if (at < 0) continue
       bytes[at + 3] ^= 0x10
       writeFileSync(path, bytes)
-      return { lsn, name, offset: at + 3, undo: () => { bytes[at + 3] ^= 0x10; writeFileSync(path, bytes) } }
+      return {
+        lsn,
+        name,
+        offset: at + 3,
+        undo: () => {
+          bytes[at + 3] ^= 0x10
+          writeFileSync(path, bytes)
+        },
+      }
     }
   }
   throw new Error('no record stands whole in a segment file')
@@ -86,7 +102,9 @@ function probe(directory) {
 }
 
 async function main(directory) {
-  console.log(`1. ${number(COUNT)} records, from the lines of the text files here; ${LANES} in flight, durable`)
+  console.log(
+    `1. ${number(COUNT)} records, from the lines of the text files here; ${LANES} in flight, durable`,
+  )
   const records = readRecords(root, COUNT)
   const writing = await killWriterHalfWay(directory)
   const { acknowledged, seconds, p50, p99 } = writing
@@ -98,19 +116,27 @@ async function main(directory) {
   const found = await checkAgainst(wal, records)
   assert.ok(found >= acknowledged, `${acknowledged - found} acknowledged records are missing`)
   console.log(`  all ${number(acknowledged)} acknowledged records are there, in order, unaltered;`)
-  console.log(`  ${number(found - acknowledged)} more had reached the disk, each as appended; nothing else`)
+  console.log(
+    `  ${number(found - acknowledged)} more had reached the disk, each as appended; nothing else`,
+  )
   await writeRest(wal, records.slice(found))
   await wal.close()
 
   console.log('3. Figures')
   const raw = probe(directory)
   const us = (value) => `${number(value)} us`
-  console.log(`  stonelog: ${number(acknowledged / seconds)} durable records/s, p50 ${us(p50)}, p99 ${us(p99)}`)
+  console.log(
+    `  stonelog: ${number(acknowledged / seconds)} durable records/s, p50 ${us(p50)}, p99 ${us(p99)}`,
+  )
   if (raw === undefined) console.log('  raw probe: not built (Linux only)')
   else {
     const rate = raw.count / raw.seconds
-    console.log(`  raw disk: ${number(rate)} commits of 4 KiB/s, one in flight, p50 ${us(raw.p50)}, p99 ${us(raw.p99)}`)
-    console.log(`  so ${(acknowledged / seconds / rate).toFixed(1)} durable records for each raw commit`)
+    console.log(
+      `  raw disk: ${number(rate)} commits of 4 KiB/s, one in flight, p50 ${us(raw.p50)}, p99 ${us(raw.p99)}`,
+    )
+    console.log(
+      `  so ${(acknowledged / seconds / rate).toFixed(1)} durable records for each raw commit`,
+    )
   }
 
   console.log('4. One bit of an acknowledged record is damaged')
@@ -119,8 +145,13 @@ async function main(directory) {
   assert.equal(report.verdict, 'corrupt')
   const [lost] = report.lost
   console.log(`  flipped in LSN ${number(hurt.lsn)}, ${hurt.name} at ${hurt.offset}`)
-  console.log(`  verify: ${report.verdict}, ${lost.reason}: segment ${lost.segment}, offset ${lost.offset}, from LSN ${number(lost.from)}`)
-  assert.ok(lost.offset <= hurt.offset && hurt.offset < lost.offset + 512, 'the damage was found elsewhere')
+  console.log(
+    `  verify: ${report.verdict}, ${lost.reason}: segment ${lost.segment}, offset ${lost.offset}, from LSN ${number(lost.from)}`,
+  )
+  assert.ok(
+    lost.offset <= hurt.offset && hurt.offset < lost.offset + 512,
+    'the damage was found elsewhere',
+  )
   const reader = await Wal.open(directory, { readOnly: true })
   await assert.rejects(checkAgainst(reader, records), { code: 'WAL_CORRUPT' })
   await reader.close()

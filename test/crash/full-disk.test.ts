@@ -1,7 +1,7 @@
 // A full disk: refused without an LSN, nothing lost, resumed without reopening.
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Wal, WalError } from 'stonelog'
+import { Wal, type WalError } from 'stonelog'
 import { expect, it } from 'vitest'
 import { expectCode, lsnsFrom, open, readLsns } from '../fixtures/log.js'
 import { mountNew, remountReadOnly } from '../fixtures/mount.js'
@@ -28,6 +28,7 @@ async function fill(wal: Wal): Promise<number[]> {
 
 it.for(['ext4', 'xfs'] as const)(
   'a full %s is filled, freed and resumed, without loss and without reopening',
+  { timeout: 120_000 },
   async (kind, { skip }) => {
     const made = mountNew(kind, kind === 'xfs' ? 320 * MIB : 16 * MIB)
     if ('reason' in made) return skip(made.reason)
@@ -57,10 +58,11 @@ it.for(['ext4', 'xfs'] as const)(
     expect(again.recovery).toMatchObject({ verdict: 'clean', closed: true, lastLsn: last })
     expect(await readLsns(again)).toEqual(lsnsFrom(cut, last))
   },
-  120_000,
 )
 
-it('a log on a full disk can be read, and opening it for writing loses nothing', async ({ skip }) => {
+it('a log on a full disk can be read, and opening it for writing loses nothing', async ({
+  skip,
+}) => {
   const made = mountNew('ext4', 16 * MIB)
   if ('reason' in made) return skip(made.reason)
   const directory = join(made.directory, 'wal')
@@ -81,7 +83,9 @@ it('a log on a full disk can be read, and opening it for writing loses nothing',
   expect(await readLsns(again)).toEqual(lsnsFrom(1, 10))
 })
 
-it('on a read-only medium the log can be read, and writing is refused with its errno', async ({ skip }) => {
+it('on a read-only medium the log can be read, and writing is refused with its errno', async ({
+  skip,
+}) => {
   const made = mountNew('ext4', 16 * MIB)
   if ('reason' in made) return skip(made.reason)
   const directory = join(made.directory, 'wal')
@@ -98,6 +102,7 @@ it('on a read-only medium the log can be read, and writing is refused with its e
 
 it.for(['tmpfs', 'btrfs'] as const)(
   '%s: the fall-back is chosen, told, and keeps every record',
+  { timeout: 120_000 },
   async (kind, { skip }) => {
     const made = mountNew(kind, 256 * MIB)
     if ('reason' in made) return skip(made.reason)
@@ -116,5 +121,4 @@ it.for(['tmpfs', 'btrfs'] as const)(
     expect(again.recovery).toMatchObject({ verdict: 'clean', closed: true, lastLsn: 300 })
     expect(await readLsns(again)).toEqual(lsnsFrom(1, 300))
   },
-  120_000,
 )

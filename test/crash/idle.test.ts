@@ -13,7 +13,12 @@ function allocated(directory: string): number {
 
 it('killed while idle, a log opens clean and not closed', async () => {
   const wal = await open(await makeKilledLog(['a', 'b'], 100))
-  expect(wal.recovery).toMatchObject({ verdict: 'clean', closed: false, lastLsn: 2, truncatedBytes: 0 })
+  expect(wal.recovery).toMatchObject({
+    verdict: 'clean',
+    closed: false,
+    lastLsn: 2,
+    truncatedBytes: 0,
+  })
 })
 
 it('200 lives that are killed without an append do not grow the directory', async () => {

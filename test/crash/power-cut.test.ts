@@ -11,38 +11,46 @@ import { ended, start } from '../fixtures/process.js'
 const MIB = 1 << 20
 const SIZE = { ext4: 64 * MIB, xfs: 320 * MIB } as const
 
-it.for(['ext4', 'xfs'] as const)('%s: a power cut loses nothing acknowledged', async (kind, { skip }) => {
-  const made = mountNew(kind, SIZE[kind])
-  if ('reason' in made) return skip(made.reason)
-  const directory = join(made.directory, 'wal')
-  const expected = new Map<number, string>()
-  for (let round = 0; round < 6; round++) {
-    const writer = start('writer.mjs', [directory, String(1 + 15 * (round % 2))])
-    let stdout = ''
-    writer.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text
-    })
-    const end = ended(writer)
-    await sleep(150 + 40 * round)
-    // Only what was heard before the cut must survive it.
-    const heard = stdout.split('\n').slice(0, -1)
-    const cut = shutDown(made.directory)
-    writer.kill('SIGKILL')
-    await end
-    if (!cut) return skip('no xfs_io to shut the file system down')
-    for (const line of heard) expected.set(Number(line.split(' ', 1)[0]), line.slice(line.indexOf(' ') + 1))
-    mountAgain(made)
-    const wal = await open(directory)
-    expect(wal.recovery.verdict).not.toBe('corrupt')
-    const seen = new Map<number, string>()
-    for await (const { lsn, data } of wal.read()) seen.set(lsn, data.toString())
-    for (const [lsn, text] of expected) expect(seen.get(lsn), `LSN ${lsn}, round ${round}`).toBe(text)
-    await wal.close()
-  }
-  expect(expected.size).toBeGreaterThan(0)
-}, 120_000)
+it.for(['ext4', 'xfs'] as const)(
+  '%s: a power cut loses nothing acknowledged',
+  { timeout: 120_000 },
+  async (kind, { skip }) => {
+    const made = mountNew(kind, SIZE[kind])
+    if ('reason' in made) return skip(made.reason)
+    const directory = join(made.directory, 'wal')
+    const expected = new Map<number, string>()
+    for (let round = 0; round < 6; round++) {
+      const writer = start('writer.mjs', [directory, String(1 + 15 * (round % 2))])
+      let stdout = ''
+      writer.stdout?.setEncoding('utf8').on('data', (text: string) => {
+        stdout += text
+      })
+      const end = ended(writer)
+      await sleep(150 + 40 * round)
+      // Only what was heard before the cut must survive it.
+      const heard = stdout.split('\n').slice(0, -1)
+      const cut = shutDown(made.directory)
+      writer.kill('SIGKILL')
+      await end
+      if (!cut) return skip('no xfs_io to shut the file system down')
+      for (const line of heard)
+        expected.set(Number(line.split(' ', 1)[0]), line.slice(line.indexOf(' ') + 1))
+      mountAgain(made)
+      const wal = await open(directory)
+      expect(wal.recovery.verdict).not.toBe('corrupt')
+      const seen = new Map<number, string>()
+      for await (const { lsn, data } of wal.read()) seen.set(lsn, data.toString())
+      for (const [lsn, text] of expected)
+        expect(seen.get(lsn), `LSN ${lsn}, round ${round}`).toBe(text)
+      await wal.close()
+    }
+    expect(expected.size).toBeGreaterThan(0)
+  },
+)
 
-it('a device that fails stops the log: pending appends say what became of them, and nothing follows', async ({ skip }) => {
+it('a device that fails stops the log: pending appends say what became of them, and nothing follows', async ({
+  skip,
+}) => {
   const made = mountNew('ext4', 64 * MIB)
   if ('reason' in made) return skip(made.reason)
   const directory = join(made.directory, 'wal')
@@ -54,13 +62,19 @@ it('a device that fails stops the log: pending appends say what became of them, 
     Array.from({ length: 20 }, () => wal.append('lost?').catch((error: WalError) => error)),
   )
   for (const error of pending as WalError[]) {
-    expect(error).toMatchObject({ code: expect.stringMatching(/WAL_IO|WAL_POISONED/), epoch: wal.epoch })
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/WAL_IO|WAL_POISONED/),
+      epoch: wal.epoch,
+    })
     expect(['not-written', 'indeterminate']).toContain(error.outcome)
   }
   // The idle watermark may have met the failure before the first of them was handed over.
   expect((pending[0] as WalError).lsn ?? 51).toBe(51)
   expect(wal.durableLsn).toBe(50)
-  expect(await errorOf(wal.append('after'))).toMatchObject({ code: 'WAL_POISONED', outcome: 'not-written' })
+  expect(await errorOf(wal.append('after'))).toMatchObject({
+    code: 'WAL_POISONED',
+    outcome: 'not-written',
+  })
   expect(await errorOf(() => wal.appendSync('after'))).toMatchObject({ code: 'WAL_POISONED' })
   expect(await errorOf(wal.flush())).toMatchObject({ code: 'WAL_POISONED' })
   expect(await errorOf(wal.close())).toMatchObject({ code: 'WAL_POISONED' })
