@@ -12,7 +12,8 @@ namespace {
 
 // [count, sum, max, buckets…] in nanoseconds; lib/native.ts, NativeStats.
 napi_value histogram_value(napi_env env, const driver::Histogram& histogram) {
-  std::vector<double> out = {static_cast<double>(histogram.count()), static_cast<double>(histogram.sum_ns()),
+  std::vector<double> out = {static_cast<double>(histogram.count()),
+                             static_cast<double>(histogram.sum_ns()),
                              static_cast<double>(histogram.max_ns())};
   for (const uint64_t count : histogram.buckets()) out.push_back(static_cast<double>(count));
   return typed_array(env, napi_float64_array, out.data(), out.size(), sizeof(double));

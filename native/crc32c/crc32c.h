@@ -1,6 +1,6 @@
-// CRC32C (Castagnoli, RFC 3720 appendix B.4): reflected polynomial 0x82F63B78, initial value and final
-// XOR 0xFFFFFFFF. The variant is chosen once, at first use, from what the processor offers; the
-// environment variable STONELOG_CRC32C names one to force it for tests.
+// CRC32C (Castagnoli, RFC 3720 appendix B.4): reflected polynomial 0x82F63B78, initial value and
+// final XOR 0xFFFFFFFF. The variant is chosen once, at first use, from what the processor offers;
+// the environment variable STONELOG_CRC32C names one to force it for tests.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,9 @@ uint32_t extend(uint32_t crc, const void* data, size_t size);
 // extend(crc, the 8 little-endian bytes of value): places, LSNs.
 uint32_t extend_u64(uint32_t crc, uint64_t value);
 
-// For `count` equally sized, equally spaced pieces: out[i] = extend(0, base + i * stride, size). Runs
-// several streams at once, for sector stamps, where one stream would wait for the instruction's latency.
+// For `count` equally sized, equally spaced pieces: out[i] = extend(0, base + i * stride, size).
+// Runs several streams at once, for sector stamps, where one stream would wait for the
+// instruction's latency.
 void many(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out);
 
 struct Variant {

@@ -8,7 +8,9 @@ using log::SegmentEntry;
 
 namespace {
 
-bool sequence_below(const SegmentEntry& entry, uint64_t sequence) { return entry.header.sequence < sequence; }
+bool sequence_below(const SegmentEntry& entry, uint64_t sequence) {
+  return entry.header.sequence < sequence;
+}
 
 }  // namespace
 
@@ -18,8 +20,9 @@ SegmentEntry* Catalog::find(uint64_t sequence) {
 }
 
 SegmentEntry* Catalog::holding(uint64_t lsn) {
-  const auto above = std::upper_bound(entries_.begin(), entries_.end(), lsn,
-                                      [](uint64_t wanted, const SegmentEntry& entry) { return wanted < entry.first_lsn; });
+  const auto above = std::upper_bound(
+      entries_.begin(), entries_.end(), lsn,
+      [](uint64_t wanted, const SegmentEntry& entry) { return wanted < entry.first_lsn; });
   return above == entries_.begin() ? nullptr : &*(above - 1);
 }
 

@@ -58,7 +58,8 @@ std::string Log::segment_path(uint64_t sequence) const {
   return options_.directory + "/" + log::segment_name(sequence);
 }
 
-Status Log::open(io::FileSystem& fs, const OpenOptions& options, Log** log, log::RecoveryReport* report) {
+Status Log::open(io::FileSystem& fs, const OpenOptions& options, Log** log,
+                 log::RecoveryReport* report) {
   const uint64_t began_ns = now_ns();
   std::unique_ptr<io::Lock> lock;
   Status status = fs.lock(options.directory + "/" + log::kLockName, options.file_mode, &lock);
@@ -87,6 +88,7 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   log::Examination examination;
   log::RecoveryPolicy policy = options_.policy;
   policy.writing = true;
+  policy.parallel = for_each_parallel;
   status = log::examine(fs_, options_.directory, probe_, policy, &examination);
   *report = examination.report;
   refused_ = !status.ok();
@@ -98,7 +100,8 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
 
   const EngineOptions engine = engine_options(options_, probe_);
   ring_size_ = log::ring_bytes(engine);
-  void* memory = mmap(nullptr, ring_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, ring_size_, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return Status::system(Code::io, "mmap", errno);
   ring_ = static_cast<uint8_t*>(memory);
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
@@ -124,12 +127,13 @@ Status Log::begin(log::Examination* examination, log::LifeStart* start) {
   for (log::SegmentEntry& entry : examination->segments) entry.sealed = true;
   catalog_.assign(examination->segments);
   headers_[header.sequence] = header;
-  return fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct, options_.file_mode,
-                  &files_[header.sequence]);
+  return fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct,
+                  options_.file_mode, &files_[header.sequence]);
 }
 
 void Log::start_threads() {
-  for (uint32_t i = 0; i < options_.pipeline_depth; i++) threads_.emplace_back([this] { committer(); });
+  for (uint32_t i = 0; i < options_.pipeline_depth; i++)
+    threads_.emplace_back([this] { committer(); });
   threads_.emplace_back([this] { preparer(); });
 }
 
@@ -143,8 +147,8 @@ void Log::committer() {
   }
 }
 
-// Sleeping and being woken costs some 10 us in all. Where work has lately come sooner than that pays, one
-// committer looks out for it instead; idle or slow traffic is never spun for.
+// Sleeping and being woken costs some 10 us in all. Where work has lately come sooner than that
+// pays, one committer looks out for it instead; idle or slow traffic is never spun for.
 void Log::wait_for_work(std::unique_lock<std::mutex>* lock) {
   const uint64_t began = now_ns();
   const uint64_t deadline = engine_->next_deadline(began);
@@ -163,7 +167,8 @@ void Log::wait_for_work(std::unique_lock<std::mutex>* lock) {
   work_.wait(ticket, deadline);
   lock->lock();
   armed_deadline_ns_ = UINT64_MAX;
-  if (!spinning_) usual_wait_ns_ = (3 * usual_wait_ns_ + std::min(now_ns() - began, 4 * kMaxSpinNs)) / 4;
+  if (!spinning_)
+    usual_wait_ns_ = (3 * usual_wait_ns_ + std::min(now_ns() - began, 4 * kMaxSpinNs)) / 4;
 }
 
 bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
@@ -201,11 +206,13 @@ Status Log::carry_out(const Op& op, io::File* file, uint64_t* device_ns) {
     io::Part parts[2];
     for (int i = 0; i < op.part_count; i++) parts[i] = {op.parts[i], op.sizes[i]};
     status = file->write(op.offset, parts, op.part_count, op.mode);
-    if (status.ok() && op.kind == OpKind::seal && op.mode == io::WriteMode::plain) status = file->sync();
+    if (status.ok() && op.kind == OpKind::seal && op.mode == io::WriteMode::plain)
+      status = file->sync();
   }
   *device_ns = now_ns() - began;
   if (status.ok()) return status;
-  // On a live segment every failure is final, a lack of space included: the code says what happened.
+  // On a live segment every failure is final, a lack of space included: the code says what
+  // happened.
   status.code = Code::io;
   return std::move(status).at(op.segment, op.offset);
 }
@@ -220,7 +227,9 @@ void Log::note_sealed() {
     entry.epoch = engine_->state().epoch.number;
     entry.sealed = true;
     catalog_.add(entry);
-    headers_.erase(sealed.sequence);
+    // The last segment of a closed log stays in the engine's list, where readers may still look it
+    // up.
+    if (!engine_->closed()) headers_.erase(sealed.sequence);
   }
 }
 
@@ -242,7 +251,8 @@ void Log::progressed() {
     return true;
   });
   if (!ready_waiters_.empty() && engine_->ready()) {
-    for (const Waiter& waiter : ready_waiters_) waiter.session->listener->answer(waiter.request, {}, 0);
+    for (const Waiter& waiter : ready_waiters_)
+      waiter.session->listener->answer(waiter.request, {}, 0);
     ready_waiters_.clear();
   }
   if (poisoned) fail_waiters();
@@ -251,12 +261,15 @@ void Log::progressed() {
 }
 
 void Log::fail_waiters() {
-  for (const Waiter& waiter : flush_waiters_) waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
-  for (const Waiter& waiter : ready_waiters_) waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
+  for (const Waiter& waiter : flush_waiters_)
+    waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
+  for (const Waiter& waiter : ready_waiters_)
+    waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
   flush_waiters_.clear();
   ready_waiters_.clear();
   forget_shared(this);
-  // The directory may be opened again as soon as nothing of ours is on its way to the device any more.
+  // The directory may be opened again as soon as nothing of ours is on its way to the device any
+  // more.
   if (ops_under_way_ == 0 && !chore_under_way_) lock_.reset();
 }
 
@@ -292,8 +305,10 @@ Status Log::check_free_space(bool recycles) {
   uint64_t free_bytes = 0;
   Status status = fs_.free_bytes(options_.directory, &free_bytes);
   if (!status.ok()) return status;
-  const uint64_t needs = options_.min_free_bytes + format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
-  if (free_bytes < needs) return Status::of(Code::no_space, "less than minFreeBytes would stay free");
+  const uint64_t needs = options_.min_free_bytes +
+                         format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
+  if (free_bytes < needs)
+    return Status::of(Code::no_space, "less than minFreeBytes would stay free");
   return {};
 }
 
@@ -320,12 +335,14 @@ void Log::prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence)
   std::unique_ptr<io::File> file;
   bool fatal = false;
   if (status.ok()) status = log::make_segment(fs_, spec, &made, &fatal);
-  if (status.ok()) status = fs_.open(segment_path(sequence), io::Access::read_write, probe_.direct, 0, &file);
+  if (status.ok())
+    status = fs_.open(segment_path(sequence), io::Access::read_write, probe_.direct, 0, &file);
   lock->lock();
   if (fatal) {
     engine_->poison(status);
   } else if (!status.ok()) {
-    engine_->segment_failed(status.code == Code::no_space ? Code::no_space : Code::backpressure, now_ns());
+    engine_->segment_failed(status.code == Code::no_space ? Code::no_space : Code::backpressure,
+                            now_ns());
   } else {
     files_[sequence] = std::move(file);
     headers_[sequence] = made.header;
@@ -358,7 +375,8 @@ void Log::give_back(std::unique_lock<std::mutex>* lock, const Chore& chore) {
   std::unique_ptr<io::File> file = std::move(files_[chore.sequence]);
   files_.erase(chore.sequence);
   lock->unlock();
-  if (file != nullptr && chore.from < chore.to) (void)file->punch(chore.from, chore.to);  // only costs space
+  if (file != nullptr && chore.from < chore.to)
+    (void)file->punch(chore.from, chore.to);  // only costs space
   file.reset();
   lock->lock();
 }
@@ -367,7 +385,8 @@ void Log::wake_for_work() {
   if (engine_->may_submit(now_ns())) wake_committer();
 }
 
-// With the lock held. One that spins looks at everything again before it sleeps, so it need not be woken.
+// With the lock held. One that spins looks at everything again before it sleeps, so it need not be
+// woken.
 void Log::wake_committer() {
   wakes_++;
   if (spinning_) {
@@ -417,10 +436,11 @@ Status Log::shut_down() {
   return engine_->poisoned() ? engine_->failure() : Status{};
 }
 
-// Prepared and recycled files are of no use to a closed log. Whatever stays behind is removed by the next
-// open, so failures do not matter.
+// Prepared and recycled files are of no use to a closed log. Whatever stays behind is removed by
+// the next open, so failures do not matter.
 void Log::remove_unused() {
-  for (const log::SegmentPlace& place : engine_->take_prepared()) (void)fs_.unlink(segment_path(place.sequence));
+  for (const log::SegmentPlace& place : engine_->take_prepared())
+    (void)fs_.unlink(segment_path(place.sequence));
   for (const Recyclable& file : recyclable_) (void)fs_.unlink(file.path);
   recyclable_.clear();
 }

@@ -1,10 +1,10 @@
-// An open log of this process: the engine and the threads that drive it. All handles of the process on
-// one directory share one Log (registry.h).
+// An open log of this process: the engine and the threads that drive it. All handles of the process
+// on one directory share one Log (registry.h).
 //
-// Threads: `pipelineDepth` committers carry out the engine's writes, syncs and seals; one preparer makes
-// segments, zeroes ahead and gives space back; any thread may append. One mutex guards the engine, the
-// catalog and the waiters; no append waits for a system call that touches the disk under it: only closing
-// and the stop after a failure make some.
+// Threads: `pipelineDepth` committers carry out the engine's writes, syncs and seals; one preparer
+// makes segments, zeroes ahead and gives space back; any thread may append. One mutex guards the
+// engine, the catalog and the waiters; no append waits for a system call that touches the disk
+// under it: only closing and the stop after a failure make some.
 #pragma once
 
 #include <cstdint>
@@ -44,12 +44,13 @@ struct OpenOptions {
   uint32_t file_mode = 0600;
 };
 
-// What one environment's handle is told. Called from any thread, with the log's mutex held: must not
-// block and must not call back.
+// What one environment's handle is told. Called from any thread, with the log's mutex held: must
+// not block and must not call back.
 class Listener {
  public:
   virtual ~Listener() = default;
-  virtual void progress() = 0;  // durable_lsn moved past something of this handle, or the log is poisoned
+  virtual void
+  progress() = 0;  // durable_lsn moved past something of this handle, or the log is poisoned
   virtual void answer(uint64_t request, const Status& status, uint64_t value) = 0;
 };
 
@@ -67,16 +68,17 @@ struct LogStats {
   bool poisoned = false;
   std::string file_system;
   std::string io_reason;
-  Histogram queue;   // first record admitted until submitted
-  Histogram write;   // the device's write, flush included
+  Histogram queue;  // first record admitted until submitted
+  Histogram write;  // the device's write, flush included
   Histogram sync;
 };
 
 class Log final : public Source {
  public:
-  // Examines, begins a life, starts the threads. May wait for the disk. The lock is held from before the
-  // examination on.
-  static Status open(io::FileSystem& fs, const OpenOptions& options, Log** log, log::RecoveryReport* report);
+  // Examines, begins a life, starts the threads. May wait for the disk. The lock is held from
+  // before the examination on.
+  static Status open(io::FileSystem& fs, const OpenOptions& options, Log** log,
+                     log::RecoveryReport* report);
 
   // --- One handle of one environment.
   struct Session {
@@ -89,9 +91,10 @@ class Log final : public Source {
   void attach(Session* session);
   void detach(Session* session);
 
-  uint64_t append(Session* session, const uint8_t* data, size_t size, log::Durability durability, Code* code);
-  uint64_t append_batch(Session* session, log::RecordInput* records, size_t count, log::Durability durability,
-                        Code* code);
+  uint64_t append(Session* session, const uint8_t* data, size_t size, log::Durability durability,
+                  Code* code);
+  uint64_t append_batch(Session* session, log::RecordInput* records, size_t count,
+                        log::Durability durability, Code* code);
   // The calling thread carries the commit out itself where it can.
   uint64_t append_sync(Session* session, const uint8_t* data, size_t size, Code* code);
   void kick();
@@ -192,8 +195,8 @@ class Log final : public Source {
   std::mutex truncate_mutex_;
   std::vector<std::thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
-  bool spinning_ = false;  // one committer at most
-  uint64_t usual_wait_ns_ = UINT32_MAX;  // how long committers lately waited for work
+  bool spinning_ = false;                    // one committer at most
+  uint64_t usual_wait_ns_ = UINT32_MAX;      // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;
   bool stopping_ = false;
   bool chore_under_way_ = false;

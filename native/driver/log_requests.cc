@@ -13,7 +13,8 @@ namespace {
 // Larger payloads are checksummed and copied outside of the lock.
 constexpr size_t kSmallPayloadBytes = 16 << 10;
 constexpr size_t kMaxRecyclable = 4;
-constexpr uint64_t kPreparationNs = 2'000'000'000;  // how long emptying a log waits for a new segment
+constexpr uint64_t kPreparationNs =
+    2'000'000'000;  // how long emptying a log waits for a new segment
 
 }  // namespace
 
@@ -42,7 +43,8 @@ uint64_t Log::finish_append(Session* session, uint64_t lsn, Code code) {
   return lsn;
 }
 
-uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Durability durability, Code* code) {
+uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Durability durability,
+                     Code* code) {
   if (size > kSmallPayloadBytes) {
     log::RecordInput record{data, size, {}};
     format::sum_payload(data, size, &record.sum);
@@ -55,8 +57,8 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
   return finish_append(session, engine_->admit_one(data, size, crc, durability, now, code), *code);
 }
 
-uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count, log::Durability durability,
-                           Code* code) {
+uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count,
+                           log::Durability durability, Code* code) {
   std::unique_lock<std::mutex> lock(mutex_);
   const log::Admission admission = engine_->admit(records, count, durability, now_ns());
   *code = admission.code;
@@ -94,12 +96,14 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
     progress_.wait(ticket, UINT64_MAX);
     lock.lock();
   }
+  // What others have appended meanwhile, a seal that is due, or the idle watermark some time after
+  // this: a committer must be at work, or wait for that time.
+  const bool more = !engine_->drained() || engine_->live().size() > 1;
+  if (more || engine_->next_deadline(now_ns()) < armed_deadline_ns_) wake_committer();
   if (engine_->durable_lsn() < admission.first_lsn) {
     *code = session->last_code = Code::io;  // admitted, but its fate is not known
     return admission.first_lsn;
   }
-  // The idle watermark is due some time after this; a committer must be waiting for that time.
-  if (engine_->next_deadline(now_ns()) < armed_deadline_ns_) work_.wake_one();
   return admission.first_lsn;
 }
 
@@ -195,7 +199,8 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   const std::lock_guard<std::mutex> one_at_a_time(truncate_mutex_);
   std::unique_lock<std::mutex> lock(mutex_);
   if (engine_->poisoned()) return engine_->failure();
-  if (lsn > engine_->last_lsn() + 1) return Status::of(Code::bad_argument, "truncateBefore beyond the end of the log");
+  if (lsn > engine_->last_lsn() + 1)
+    return Status::of(Code::bad_argument, "truncateBefore beyond the end of the log");
   Status status = empty_current(&lock, lsn);
   if (!status.ok()) return status;
   *first_lsn = engine_->state().first_lsn;
@@ -213,7 +218,8 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
     keep = oldest.sequence;
     keep_lsn = oldest.first_lsn;
   }
-  // The new head is durable before anything goes: else a power cut leaves a log whose head is missing.
+  // The new head is durable before anything goes: else a power cut leaves a log whose head is
+  // missing.
   uint64_t group = 0;
   const Code code = engine_->set_head(keep_lsn, keep, now_ns(), &group);
   if (code != Code::ok) return Status::of(code, "the new head cannot be recorded now");
@@ -228,11 +234,14 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
 Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
   const uint64_t file_bytes = format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
   std::vector<Recyclable> reuse;
-  Status failure;  // of a file that stays: it is not of the log any more, and the next open removes it
+  Status
+      failure;  // of a file that stays: it is not of the log any more, and the next open removes it
   for (const log::SegmentEntry& entry : released) {
     const std::string path = segment_path(entry.header.sequence);
-    const bool fits = entry.header.file_bytes == file_bytes && entry.header.block_bytes == probe_.block_size;
-    const std::string aside = options_.directory + "/recycle-" + std::to_string(entry.header.sequence) + log::kTemporarySuffix;
+    const bool fits =
+        entry.header.file_bytes == file_bytes && entry.header.block_bytes == probe_.block_size;
+    const std::string aside = options_.directory + "/recycle-" +
+                              std::to_string(entry.header.sequence) + log::kTemporarySuffix;
     if (fits && reuse.size() < kMaxRecyclable && fs_.rename(path, aside).ok()) {
       reuse.push_back({aside, entry.header.tag(), entry.end});
       continue;

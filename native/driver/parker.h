@@ -1,11 +1,12 @@
-// Parking and waking of threads by an event count. std::condition_variable is avoided: its waits need a
-// newer GLIBC than the prebuilt binaries may ask for.
+// Parking and waking of threads by an event count. std::condition_variable is avoided: its waits
+// need a newer GLIBC than the prebuilt binaries may ask for.
 //
-// Protocol: a waiter reads prepare() while it holds the lock that guards the state it waits for, releases
-// the lock, then waits with that ticket. Whoever changes the state does so under the lock and then calls a
-// wake, always: it changes the word, so that a wait with an older ticket returns at once. Only the system
-// call is left out where nobody sleeps. None is lost: the waiter counts itself before it looks at the word
-// for the last time, the waker changes the word before it looks at the count, both sequentially consistent.
+// Protocol: a waiter reads prepare() while it holds the lock that guards the state it waits for,
+// releases the lock, then waits with that ticket. Whoever changes the state does so under the lock
+// and then calls a wake, always: it changes the word, so that a wait with an older ticket returns
+// at once. Only the system call is left out where nobody sleeps. None is lost: the waiter counts
+// itself before it looks at the word for the last time, the waker changes the word before it looks
+// at the count, both sequentially consistent.
 #pragma once
 
 #include <atomic>

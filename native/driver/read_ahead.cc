@@ -13,6 +13,15 @@ ReadAhead::~ReadAhead() {
   drop(&lock);
 }
 
+void ReadAhead::change_file(std::unique_ptr<io::File> file) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  drop(&lock);
+  file_ = std::move(file);
+  limit_ = 0;
+  expected_ = 0;
+  next_fetch_ = 0;
+}
+
 void ReadAhead::set_limit(uint64_t limit) {
   const std::lock_guard<std::mutex> guard(mutex_);
   limit_ = limit / format::kMaxBlockBytes * format::kMaxBlockBytes;
@@ -55,7 +64,8 @@ void ReadAhead::run(Piece* piece) {
 
 ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
   for (Piece& piece : pieces_) {
-    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + kPieceBytes) return &piece;
+    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + kPieceBytes)
+      return &piece;
   }
   return nullptr;
 }

@@ -1,5 +1,5 @@
-// A file that is read from front to back, with the next pieces on their way while the current one is
-// looked at: one read at a time leaves the device idle between two of them.
+// A file that is read from front to back, with the next pieces on their way while the current one
+// is looked at: one read at a time leaves the device idle between two of them.
 #pragma once
 
 #include <array>
@@ -19,6 +19,8 @@ class ReadAhead final : public io::File {
 
   explicit ReadAhead(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
   ~ReadAhead() override;
+  // Goes on with another file, in the same memory.
+  void change_file(std::unique_ptr<io::File> file);
 
   // Nothing at or beyond `limit` is fetched before it is asked for: it may be written meanwhile.
   void set_limit(uint64_t limit);

@@ -1,5 +1,7 @@
 #include "driver/read_only_log.h"
 
+#include "driver/threads.h"
+
 #include <time.h>
 
 #include <algorithm>
@@ -9,7 +11,8 @@ namespace stonelog::driver {
 
 namespace {
 
-// A look beside a running writer may meet files half way through a rotation; only what persists counts.
+// A look beside a running writer may meet files half way through a rotation; only what persists
+// counts.
 constexpr int kLooks = 8;
 constexpr long kLookAgainNs = 5'000'000;
 constexpr uint64_t kFreshNs = 2'000'000;  // a look younger than this is not repeated
@@ -19,8 +22,8 @@ void pause() {
   nanosleep(&time, nullptr);
 }
 
-// One examination without the lock. Beside a writer nothing is synced and its unfinished groups are no
-// evidence; without one, files are synced before they are believed, where the medium allows it.
+// One examination without the lock. Beside a writer nothing is synced and its unfinished groups are
+// no evidence; without one, files are synced before they are believed, where the medium allows it.
 Status examine_once(io::FileSystem& fs, const std::string& directory, const io::Probe& probe,
                     log::RecoveryPolicy policy, log::Examination* out) {
   uint64_t pid = 0;
@@ -29,6 +32,7 @@ Status examine_once(io::FileSystem& fs, const std::string& directory, const io::
   if (!status.ok()) return status;
   policy.live = locked;
   policy.sync = !locked;
+  policy.parallel = for_each_parallel;
   *out = log::Examination{};
   status = log::examine(fs, directory, probe, policy, out);
   if (status.code == Code::io && (status.error == EROFS || status.error == EINVAL) && policy.sync) {
@@ -38,8 +42,10 @@ Status examine_once(io::FileSystem& fs, const std::string& directory, const io::
   }
   // A writer that opened or closed meanwhile: look again under the new circumstances.
   bool still = false;
-  const bool changed = fs.is_locked(directory + "/" + log::kLockName, &still, &pid).ok() && still != locked;
-  if (changed && !status.ok()) status = Status::of(Code::aborted, "the log was opened or closed meanwhile");
+  const bool changed =
+      fs.is_locked(directory + "/" + log::kLockName, &still, &pid).ok() && still != locked;
+  if (changed && !status.ok())
+    status = Status::of(Code::aborted, "the log was opened or closed meanwhile");
   return status;
 }
 
@@ -167,7 +173,8 @@ Status verify(io::FileSystem& fs, const std::string& directory, io::DirectIo dir
   *report = examination.report;
   report->duration_ms = static_cast<double>(now_ns() - began_ns) / 1e6;
   // Damage is what a verification reports, also where nothing of the log could be accepted.
-  return status.code == Code::corrupt && report->verdict == log::Verdict::corrupt ? Status{} : status;
+  return status.code == Code::corrupt && report->verdict == log::Verdict::corrupt ? Status{}
+                                                                                  : status;
 }
 
 }  // namespace stonelog::driver

@@ -1,5 +1,6 @@
-// A log seen from outside: takes no lock, writes nothing. Beside a running writer it shows records up to
-// the highest durable watermark that can be read; without one, everything that recovery would accept.
+// A log seen from outside: takes no lock, writes nothing. Beside a running writer it shows records
+// up to the highest durable watermark that can be read; without one, everything that recovery would
+// accept.
 #pragma once
 
 #include <mutex>

@@ -12,7 +12,8 @@ namespace {
 constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the first group that reaches this
 constexpr size_t kBatchRecords = 16 << 10;
 constexpr size_t kWindowBytes = 1 << 20;
-constexpr size_t kSeekWindowBytes = 32 << 10;  // a look for a group's header reads this much at a time
+constexpr size_t kSeekWindowBytes = 32
+                                    << 10;  // a look for a group's header reads this much at a time
 
 }  // namespace
 
@@ -24,34 +25,41 @@ void RecordBatch::clear() {
   skipped.clear();
 }
 
-Reader::Reader(Source* source, uint64_t from, uint64_t to) : source_(source), next_lsn_(from), to_(to) {
+Reader::Reader(Source* source, uint64_t from, uint64_t to)
+    : source_(source), next_lsn_(from), to_(to) {
   source_->retain();
 }
 
 Reader::~Reader() { source_->release(); }
 
 Status Reader::released() const {
-  return Status::of(Code::not_found, "LSN " + std::to_string(next_lsn_) + " was released by truncateBefore");
+  return Status::of(Code::not_found,
+                    "LSN " + std::to_string(next_lsn_) + " was released by truncateBefore");
 }
 
 Status Reader::open_segment(const ReadableSegment& segment) {
   std::unique_ptr<io::File> file;
-  Status status = source_->file_system().open(source_->segment_path(segment.entry.header.sequence), io::Access::read,
-                                              source_->direct(), 0, &file);
+  Status status = source_->file_system().open(source_->segment_path(segment.entry.header.sequence),
+                                              io::Access::read, source_->direct(), 0, &file);
   if (status.code == Code::not_found) return released();
   if (!status.ok()) return status;
   segment_ = segment;
-  groups_.reset();  // it refers to the file
-  file_ = std::make_unique<ReadAhead>(std::move(file));
-  const uint64_t window = std::min<uint64_t>(kWindowBytes, segment.entry.header.file_bytes);
-  groups_ = std::make_unique<GroupReader>(*file_, segment.entry.header, window);
+  if (file_ == nullptr) {
+    file_ = std::make_unique<ReadAhead>(std::move(file));
+    const uint64_t window = std::min<uint64_t>(kWindowBytes, segment.entry.header.file_bytes);
+    groups_ = std::make_unique<GroupReader>(*file_, segment.entry.header, window);
+  } else {
+    file_->change_file(std::move(file));
+    groups_->change_segment(segment.entry.header);
+  }
   groups_->window().set_limit(segment.entry.end);
   offset_ = format::kFirstGroupBlock * uint64_t{segment.entry.header.block_bytes};
   expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
   return {};
 }
 
-// The first group that starts in [from, to), told by its own sector alone; *offset = to if none does.
+// The first group that starts in [from, to), told by its own sector alone; *offset = to if none
+// does.
 Status Reader::find_group(GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
                           format::GroupHeader* header) const {
   for (*offset = from; *offset < to; *offset += seeker->header().block_bytes) {
@@ -91,7 +99,15 @@ Status Reader::seek() {
 Status Reader::find_start() {
   if (next_lsn_ == 0) next_lsn_ = source_->first_lsn();
   ReadableSegment segment;
-  if (!source_->segment_holding(next_lsn_, &segment)) return released();
+  if (!source_->segment_holding(next_lsn_, &segment)) {
+    // Before the first segment there may be a known hole.
+    if (!source_->segment_after(0, &segment) || segment.entry.first_lsn <= next_lsn_ ||
+        !format::is_hole(source_->holes(), next_lsn_, segment.entry.first_lsn - 1)) {
+      return released();
+    }
+    front_hole_ = {next_lsn_, segment.entry.first_lsn - 1};
+    next_lsn_ = segment.entry.first_lsn;
+  }
   Status status = open_segment(segment);
   if (!status.ok()) return status;
   status = next_lsn_ > segment_.entry.first_lsn ? seek() : Status{};
@@ -106,10 +122,12 @@ Status Reader::next(RecordBatch* batch) {
     Status status = find_start();
     if (!status.ok()) return pending_ = status;
     started_ = true;
+    if (front_hole_.to != 0) batch->skipped.push_back(front_hole_);
   }
   bool more = true;
   durable_lsn_ = source_->durable_lsn();
-  while (more && next_lsn_ <= to_ && batch->data.size() < kBatchBytes && batch->offsets.size() < kBatchRecords) {
+  while (more && next_lsn_ <= to_ && batch->data.size() < kBatchBytes &&
+         batch->offsets.size() < kBatchRecords) {
     Status status = read_group(batch, &more);
     if (status.ok()) continue;
     if (batch->empty() && batch->skipped.empty()) return pending_ = status;
@@ -119,7 +137,8 @@ Status Reader::next(RecordBatch* batch) {
   return {};
 }
 
-// Segment files are reused under new names: what a reader holds open may have become another segment.
+// Segment files are reused under new names: what a reader holds open may have become another
+// segment.
 bool Reader::was_replaced() {
   std::unique_ptr<io::File> file;
   log::AlignedBuffer block(segment_.entry.header.block_bytes);
@@ -127,17 +146,20 @@ bool Reader::was_replaced() {
   if (!file_->read(0, block.data(), segment_.entry.header.block_bytes, &got).ok()) return false;
   format::SegmentHeader header;
   uint32_t version = 0;
-  const bool intact = got == segment_.entry.header.block_bytes &&
-                      format::decode_segment_header(block.data(), &header, &version) == format::HeaderState::valid;
+  const bool intact =
+      got == segment_.entry.header.block_bytes &&
+      format::decode_segment_header(block.data(), &header, &version) == format::HeaderState::valid;
   if (intact) return header.segment_id != segment_.entry.header.segment_id;
   ReadableSegment now;
   return !source_->segment_now(segment_.entry.header.sequence, &now);
 }
 
-// The segment whose end this reader had reached was released: it goes on in the one that holds the next LSN.
+// The segment whose end this reader had reached was released: it goes on in the one that holds the
+// next LSN.
 Status Reader::relocate(bool* more) {
   ReadableSegment next;
-  if (expected_.first_lsn < source_->first_lsn() || !source_->segment_holding(expected_.first_lsn, &next)) {
+  if (expected_.first_lsn < source_->first_lsn() ||
+      !source_->segment_holding(expected_.first_lsn, &next)) {
     return released();
   }
   Status status = open_segment(next);
@@ -156,7 +178,8 @@ Status Reader::next_segment(bool* more) {
   const uint64_t block = expected_.first_lsn;
   Status status = open_segment(next);
   if (status.ok()) file_->set_limit(segment_.entry.end);
-  if (status.ok() && next.entry.first_lsn > block && !format::is_hole(source_->holes(), block, next.entry.first_lsn - 1)) {
+  if (status.ok() && next.entry.first_lsn > block &&
+      !format::is_hole(source_->holes(), block, next.entry.first_lsn - 1)) {
     return released();
   }
   return status;
@@ -169,7 +192,10 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
     Status status = source_->refresh();
     if (!status.ok()) return status;
     ReadableSegment now;
-    if (!source_->segment_now(segment_.entry.header.sequence, &now)) return relocate(more);
+    const uint64_t sequence = segment_.entry.header.sequence;
+    const bool same = source_->segment_now(sequence, &now) &&
+                      now.entry.header.segment_id == segment_.entry.header.segment_id;
+    if (!same) return relocate(more);  // released, or an empty one that a new life replaced
     segment_ = now;
     groups_->window().set_limit(now.entry.end);
     file_->set_limit(now.entry.end);
@@ -180,7 +206,8 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
   }
   Defect defect = Defect::none;
   uint64_t bad_offset = 0;
-  Status status = groups_->read(offset_, segment_.entry.end, expected_, &view_, &defect, &bad_offset);
+  Status status =
+      groups_->read(offset_, segment_.entry.end, expected_, &view_, &defect, &bad_offset);
   if (!status.ok()) return std::move(status).at(segment_.entry.header.sequence, offset_);
   if (defect != Defect::none) return meet_damage(defect, bad_offset, batch, more);
   // Beside a writer of another process a whole group may be on the disk and not be durable yet.
@@ -196,7 +223,8 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
   }
   add_group(view_, batch);
   offset_ += view_.header.file_bytes;
-  expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch, view_.header.checksum, true};
+  expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch,
+               view_.header.checksum, true};
   return {};
 }
 
@@ -205,9 +233,10 @@ Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t 
   const uint64_t from = expected_.first_lsn;
   if (lsn <= from) return {};
   if (!source_->skips_damage() && !format::is_hole(source_->holes(), from, lsn - 1)) {
-    Status status = Status::of(Code::corrupt, damaged ? "records " + std::to_string(from) + " to " +
-                                                            std::to_string(lsn - 1) + " cannot be read"
-                                                      : "records are missing");
+    Status status =
+        Status::of(Code::corrupt, damaged ? "records " + std::to_string(from) + " to " +
+                                                std::to_string(lsn - 1) + " cannot be read"
+                                          : "records are missing");
     status.path = source_->segment_path(segment_.entry.header.sequence);
     return std::move(status).at(segment_.entry.header.sequence, offset);
   }
@@ -216,7 +245,10 @@ Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t 
 }
 
 Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more) {
-  if (was_replaced()) return released();
+  if (was_replaced()) {
+    Status refreshed = source_->refresh();
+    return refreshed.ok() ? relocate(more) : refreshed;
+  }
   const uint64_t sequence = segment_.entry.header.sequence;
   if (!segment_.entry.salvaged && !source_->skips_damage()) {
     Status status = Status::of(Code::corrupt, defect == Defect::damaged ? "a sector is damaged"
@@ -237,7 +269,8 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
     if (!status.ok()) return status;
     expected_.first_lsn = record.lsn + 1;
     if (record.lsn < next_lsn_ || record.lsn > to_) continue;
-    batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), record.lsn, segment_.entry.epoch, 0});
+    batch->runs.push_back(
+        {static_cast<uint32_t>(batch->offsets.size()), record.lsn, segment_.entry.epoch, 0});
     batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
     batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
     next_lsn_ = record.lsn + 1;
@@ -249,7 +282,6 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
     if (!status.ok()) return status;
     expected_.first_lsn = segment_.entry.last_lsn + 1;
   }
-  (void)more;
   return {};
 }
 
@@ -257,15 +289,16 @@ void Reader::add_group(const log::GroupView& view, RecordBatch* batch) {
   const uint64_t first = view.header.first_lsn;
   const uint64_t count = view.records.size();
   if (count == 0 || first + count <= next_lsn_ || first > to_) {
-    next_lsn_ = std::max(next_lsn_, std::min(first + count, to_ == UINT64_MAX ? first + count : to_ + 1));
+    next_lsn_ =
+        std::max(next_lsn_, std::min(first + count, to_ == UINT64_MAX ? first + count : to_ + 1));
     return;
   }
   const uint64_t skip = next_lsn_ > first ? next_lsn_ - first : 0;
   const uint64_t take = std::min(count - skip, to_ - (first + skip) + 1);
   const size_t base = batch->data.size();
   batch->data.insert(batch->data.end(), view.stream, view.stream + view.header.stored_bytes);
-  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + skip, view.header.epoch,
-                         view.header.timestamp_micros});
+  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + skip,
+                         view.header.epoch, view.header.timestamp_micros});
   for (uint64_t i = skip; i < skip + take; i++) {
     batch->offsets.push_back(static_cast<uint32_t>(base + view.records[i].payload_offset));
     batch->lengths.push_back(view.records[i].payload_bytes);

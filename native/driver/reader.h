@@ -1,4 +1,5 @@
-// A reader: durable records of a source, in order, verified, in slabs. Not thread-safe: one call at a time.
+// A reader: durable records of a source, in order, verified, in slabs. Not thread-safe: one call at
+// a time.
 #pragma once
 
 #include <memory>
@@ -59,6 +60,7 @@ class Reader {
   uint64_t next_lsn_;
   const uint64_t to_;
   uint64_t durable_lsn_ = 0;  // nothing beyond is shown
+  format::Hole front_hole_;   // known to be missing before the first segment
   bool started_ = false;
   ReadableSegment segment_;
   std::unique_ptr<ReadAhead> file_;

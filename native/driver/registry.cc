@@ -40,7 +40,8 @@ const char* first_difference(const OpenOptions& a, const OpenOptions& b) {
   if (a.max_record_bytes != b.max_record_bytes) return "maxRecordBytes";
   if (a.queue_bytes != b.queue_bytes) return "queueBytes";
   if (a.direct_io != b.direct_io) return "directIo";
-  if (a.policy.torn_tail != b.policy.torn_tail || a.policy.damage != b.policy.damage) return "recovery";
+  if (a.policy.torn_tail != b.policy.torn_tail || a.policy.damage != b.policy.damage)
+    return "recovery";
   if (a.min_free_bytes != b.min_free_bytes) return "minFreeBytes";
   if (a.file_mode != b.file_mode) return "fileMode";
   return nullptr;
@@ -70,7 +71,8 @@ Status find_directory(io::FileSystem& fs, const OpenOptions& options, Key* key) 
 
 }  // namespace
 
-Status open_shared(io::FileSystem& fs, const OpenOptions& options, Log** log, log::RecoveryReport* report) {
+Status open_shared(io::FileSystem& fs, const OpenOptions& options, Log** log,
+                   log::RecoveryReport* report) {
   Key key;
   Status status = find_directory(fs, options, &key);
   if (!status.ok()) return status;
@@ -81,7 +83,9 @@ Status open_shared(io::FileSystem& fs, const OpenOptions& options, Log** log, lo
   if (found != all.slots.end()) {
     Slot& slot = found->second;
     if (const char* name = first_difference(slot.log->options(), options)) {
-      return Status::of(Code::bad_option, std::string("option ") + name + " differs from that of the log that this process has open");
+      return Status::of(Code::bad_option,
+                        std::string("option ") + name +
+                            " differs from that of the log that this process has open");
     }
     slot.handles++;
     *log = slot.log;

@@ -1,4 +1,5 @@
-// Where a reader gets its segments from: an open log of this process, or one that another process writes.
+// Where a reader gets its segments from: an open log of this process, or one that another process
+// writes.
 #pragma once
 
 #include <atomic>
@@ -23,8 +24,8 @@ class Source {
   virtual io::FileSystem& file_system() = 0;
   virtual std::string segment_path(uint64_t sequence) const = 0;
   virtual bool direct() const = 0;
-  // The segment that holds `lsn`, or the last one if that lies beyond; false if there is none that could,
-  // because it was released.
+  // The segment that holds `lsn`, or the last one if that lies beyond; false if there is none that
+  // could, because it was released.
   virtual bool segment_holding(uint64_t lsn, ReadableSegment* out) = 0;
   // The segment `sequence` as it is now; false if it was released.
   virtual bool segment_now(uint64_t sequence, ReadableSegment* out) = 0;

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <thread>
 
 namespace stonelog::driver {
@@ -14,10 +15,12 @@ namespace {
 
 constexpr uint32_t kRequestThreads = 4;
 constexpr uint32_t kReaderThreads = 2;
-constexpr uint32_t kFetchThreads = 4;
+constexpr uint32_t kFetchThreads = 8;
 
-long futex(std::atomic<uint32_t>* word, int operation, uint32_t value, const timespec* deadline, uint32_t mask) {
-  return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, deadline, nullptr, mask);
+long futex(std::atomic<uint32_t>* word, int operation, uint32_t value, const timespec* deadline,
+           uint32_t mask) {
+  return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, deadline, nullptr,
+                 mask);
 }
 
 }  // namespace
@@ -34,8 +37,8 @@ void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
   deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
   deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
   if (word_.load(std::memory_order_seq_cst) == ticket) {
-    futex(&word_, FUTEX_WAIT_BITSET_PRIVATE, ticket, deadline_ns == UINT64_MAX ? nullptr : &deadline,
-          FUTEX_BITSET_MATCH_ANY);
+    futex(&word_, FUTEX_WAIT_BITSET_PRIVATE, ticket,
+          deadline_ns == UINT64_MAX ? nullptr : &deadline, FUTEX_BITSET_MATCH_ANY);
   }
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
 }
@@ -58,15 +61,17 @@ bool Parker::spin(uint32_t ticket, uint64_t spin_ns) const {
 void Parker::wake(int count) {
   word_.fetch_add(1, std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_seq_cst) > 0) {
-    futex(&word_, FUTEX_WAKE_BITSET_PRIVATE, static_cast<uint32_t>(count), nullptr, FUTEX_BITSET_MATCH_ANY);
+    futex(&word_, FUTEX_WAKE_BITSET_PRIVATE, static_cast<uint32_t>(count), nullptr,
+          FUTEX_BITSET_MATCH_ANY);
   }
 }
 
 void block_signals() {
-  // Faults of our own stay deliverable, so that a crash is reported like any other. The raw call, since
-  // pthread_sigmask became a newer GLIBC symbol than the binaries may ask for.
+  // Faults of our own stay deliverable, so that a crash is reported like any other. The raw call,
+  // since pthread_sigmask became a newer GLIBC symbol than the binaries may ask for.
   uint64_t set = ~uint64_t{0};
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) set &= ~(uint64_t{1} << (fault - 1));
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
+    set &= ~(uint64_t{1} << (fault - 1));
   syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, nullptr, sizeof set);
 }
 
@@ -105,6 +110,46 @@ void ThreadPool::loop() {
     lock.lock();
     idle_--;
   }
+}
+
+void for_each_parallel(size_t count, const std::function<void(size_t)>& each) {
+  // Shared with helpers that may come to their turn only after the work is done: the last one frees
+  // it.
+  struct Work {
+    std::atomic<size_t> next{0};
+    std::atomic<size_t> done{0};
+    std::atomic<uint32_t> users{0};
+    size_t count = 0;
+    const std::function<void(size_t)>* each = nullptr;
+    Parker finished;
+  };
+  const size_t helpers = std::min<size_t>(kFetchThreads, count > 1 ? count - 1 : 0);
+  auto* const work = new Work;
+  work->count = count;
+  work->each = &each;
+  work->users = static_cast<uint32_t>(helpers) + 1;
+  const auto take_part = [work] {
+    for (size_t i = work->next.fetch_add(1); i < work->count; i = work->next.fetch_add(1)) {
+      (*work->each)(i);
+      if (work->done.fetch_add(1) + 1 == work->count) work->finished.wake_all();
+    }
+  };
+  const auto leave = [work] {
+    if (work->users.fetch_sub(1) == 1) delete work;
+  };
+  for (size_t i = 0; i < helpers; i++) {
+    fetch_threads().run([take_part, leave] {
+      take_part();
+      leave();
+    });
+  }
+  take_part();
+  for (;;) {
+    const uint32_t ticket = work->finished.prepare();
+    if (work->done.load() >= count) break;
+    work->finished.wait(ticket, UINT64_MAX);
+  }
+  leave();
 }
 
 // Never destroyed: a thread may still be in its last system call when the process ends.

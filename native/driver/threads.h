@@ -11,8 +11,8 @@
 
 namespace stonelog::driver {
 
-// Up to `most` threads, started when there is work and none is free, that run tasks in their order. Lives
-// as long as the process: its threads are never joined.
+// Up to `most` threads, started when there is work and none is free, that run tasks in their order.
+// Lives as long as the process: its threads are never joined.
 class ThreadPool {
  public:
   explicit ThreadPool(uint32_t most) : most_(most) {}
@@ -32,6 +32,10 @@ class ThreadPool {
 ThreadPool& request_threads();  // may wait for commits: opens, closes, truncations, verifications
 ThreadPool& reader_threads();   // only read, and wait for fetch_threads
 ThreadPool& fetch_threads();    // read ahead, wait for nothing
+
+// Calls each(0) to each(count - 1), on the calling thread and on fetch_threads(); returns when all
+// returned.
+void for_each_parallel(size_t count, const std::function<void(size_t)>& each);
 
 // Signals are the application's: our threads take none.
 void block_signals();

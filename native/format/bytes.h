@@ -7,7 +7,8 @@
 
 namespace stonelog::format {
 
-static_assert(std::endian::native == std::endian::little, "stonelog supports little-endian targets only");
+static_assert(std::endian::native == std::endian::little,
+              "stonelog supports little-endian targets only");
 
 template <typename T>
 inline T load(const uint8_t* at) {

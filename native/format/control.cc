@@ -149,7 +149,8 @@ void ControlWriter::seal(const SealInfo& value) {
   record(RecordType::seal, out);
 }
 
-bool read_control_record(uint8_t type, const uint8_t* payload, size_t size, ControlContent* content) {
+bool read_control_record(uint8_t type, const uint8_t* payload, size_t size,
+                         ControlContent* content) {
   Fields fields{payload, size};
   switch (static_cast<RecordType>(type & ~kTypeIgnorable)) {
     case RecordType::predecessor:
@@ -207,7 +208,8 @@ bool add_hole(std::vector<Hole>* holes, uint64_t from, uint64_t to) {
       to = std::max(to, hole.to);
     }
   }
-  const auto place = std::find_if(merged.begin(), merged.end(), [&](const Hole& hole) { return hole.from > from; });
+  const auto place = std::find_if(merged.begin(), merged.end(),
+                                  [&](const Hole& hole) { return hole.from > from; });
   merged.insert(place, {from, to});
   *holes = std::move(merged);
   return holes->size() <= kMaxHoles;

@@ -1,5 +1,6 @@
-// Control records: what a start group, a head change, a close and a seal say. Control information uses up
-// no LSNs. Everything live is repeated in each start group, so that no single file is needed to open a log.
+// Control records: what a start group, a head change, a close and a seal say. Control information
+// uses up no LSNs. Everything live is repeated in each start group, so that no single file is
+// needed to open a log.
 #pragma once
 
 #include <cstdint>
@@ -39,16 +40,17 @@ struct ControlState {
   uint64_t first_lsn = 1;       // of the oldest segment of the log
   uint64_t first_sequence = 1;  // its sequence
   Epoch epoch;
-  std::vector<Epoch> history;          // earlier epochs, oldest first, the last kMaxHistory of them
-  std::vector<Hole> holes;             // ascending, disjoint, not adjacent
-  std::vector<uint64_t> salvaged;      // segments accepted in spite of damage
+  std::vector<Epoch> history;      // earlier epochs, oldest first, the last kMaxHistory of them
+  std::vector<Hole> holes;         // ascending, disjoint, not adjacent
+  std::vector<uint64_t> salvaged;  // segments accepted in spite of damage
 };
 
 inline constexpr size_t kMaxHistory = 64;
 inline constexpr size_t kMaxHoles = 512;
 inline constexpr size_t kMaxSalvaged = 512;
 
-// Appends encoded control records to a stream. `body_sum` is carried along (see GroupHeader::body_sum).
+// Appends encoded control records to a stream. `body_sum` is carried along (see
+// GroupHeader::body_sum).
 class ControlWriter {
  public:
   void predecessor(const Predecessor& value);
@@ -76,9 +78,10 @@ struct ControlContent {  // what one control stream said
   SealInfo seal;
 };
 
-// Reads the payload of one control record into `content`. False if it is malformed or unknown and not
-// ignorable.
-bool read_control_record(uint8_t type, const uint8_t* payload, size_t size, ControlContent* content);
+// Reads the payload of one control record into `content`. False if it is malformed or unknown and
+// not ignorable.
+bool read_control_record(uint8_t type, const uint8_t* payload, size_t size,
+                         ControlContent* content);
 
 // Applies a later head or state to the state so far.
 void apply(const ControlContent& content, ControlState* state);

@@ -33,7 +33,8 @@ void encode_group_header(GroupHeader* header, uint8_t* content) {
   store(content + kGroupKeyId, header->key_id);
 }
 
-void encode_group(GroupHeader* header, const std::vector<uint8_t>& stream, uint32_t block_bytes, uint8_t* out) {
+void encode_group(GroupHeader* header, const std::vector<uint8_t>& stream, uint32_t block_bytes,
+                  uint8_t* out) {
   header->stored_bytes = static_cast<uint32_t>(stream.size());
   header->raw_bytes = header->stored_bytes;
   header->file_bytes = static_cast<uint32_t>(group_file_bytes(stream.size(), block_bytes));
@@ -74,11 +75,13 @@ bool decode_group_header(const uint8_t* content, uint32_t block_bytes, GroupHead
   return known && header->file_bytes >= block_bytes &&
          header->file_bytes == group_file_bytes(header->stored_bytes, block_bytes) &&
          header->count <= header->raw_bytes && header->first_lsn >= 1 &&
-         header->first_lsn + header->count <= kMaxLsn + 1 && header->durable_lsn <= header->first_lsn + header->count;
+         header->first_lsn + header->count <= kMaxLsn + 1 &&
+         header->durable_lsn <= header->first_lsn + header->count;
 }
 
 void unstamp(const uint8_t* sectors, size_t count, uint8_t* content) {
-  for (size_t i = 0; i < count; i++) std::memcpy(content + i * kContentBytes, sectors + i * kSectorBytes, kContentBytes);
+  for (size_t i = 0; i < count; i++)
+    std::memcpy(content + i * kContentBytes, sectors + i * kSectorBytes, kContentBytes);
 }
 
 }  // namespace stonelog::format

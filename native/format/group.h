@@ -1,5 +1,5 @@
-// Groups: the unit of writing. A group starts and ends on block boundaries and carries, in its first
-// sector, who wrote it, what precedes it and what was durable when it was written.
+// Groups: the unit of writing. A group starts and ends on block boundaries and carries, in its
+// first sector, who wrote it, what precedes it and what was durable when it was written.
 #pragma once
 
 #include <cstddef>
@@ -36,10 +36,11 @@ void encode_group_header(GroupHeader* header, uint8_t* content);
 
 // Lays out a whole group without its stamps' tags and checksums into `out`, which holds
 // group_file_bytes(stream.size(), block_bytes). Fills in the header's sizes.
-void encode_group(GroupHeader* header, const std::vector<uint8_t>& stream, uint32_t block_bytes, uint8_t* out);
+void encode_group(GroupHeader* header, const std::vector<uint8_t>& stream, uint32_t block_bytes,
+                  uint8_t* out);
 
-// Whether the bytes are an intact group header whose sizes agree with each other and with `block_bytes`.
-// Unknown codecs and keys are left to the caller, which names them.
+// Whether the bytes are an intact group header whose sizes agree with each other and with
+// `block_bytes`. Unknown codecs and keys are left to the caller, which names them.
 bool decode_group_header(const uint8_t* content, uint32_t block_bytes, GroupHeader* header);
 
 // Copies the contents of `sectors` sectors, without their stamps, back to back.

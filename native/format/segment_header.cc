@@ -38,8 +38,8 @@ void encode_segment_header(const SegmentHeader& header, uint8_t* block) {
 
 namespace {
 
-// A file whose first sector is not intact is still ours if another sector of block 0 validly carries a
-// stamp of any life: a foreign file does not.
+// A file whose first sector is not intact is still ours if another sector of block 0 validly
+// carries a stamp of any life: a foreign file does not.
 bool has_stamped_sector(const uint8_t* block) {
   for (size_t i = 1; i < kMinBlockBytes / kSectorBytes; i++) {
     if (check_sector(block + i * kSectorBytes, i, 0) == SectorState::older) return true;
@@ -48,10 +48,13 @@ bool has_stamped_sector(const uint8_t* block) {
 }
 
 bool fields_are_sane(const SegmentHeader& header, const uint8_t* block) {
-  return header.sequence >= 1 && header.block_bytes >= kMinBlockBytes && header.block_bytes <= kMaxBlockBytes &&
-         (header.block_bytes & (header.block_bytes - 1)) == 0 && header.file_bytes % header.block_bytes == 0 &&
+  return header.sequence >= 1 && header.block_bytes >= kMinBlockBytes &&
+         header.block_bytes <= kMaxBlockBytes &&
+         (header.block_bytes & (header.block_bytes - 1)) == 0 &&
+         header.file_bytes % header.block_bytes == 0 &&
          header.file_bytes >= (kFirstGroupBlock + 1) * header.block_bytes &&
-         block[kHeaderChecksum] == kChecksumCrc32c && load<uint16_t>(block + kHeaderSectorBytes) == kSectorBytes;
+         block[kHeaderChecksum] == kChecksumCrc32c &&
+         load<uint16_t>(block + kHeaderSectorBytes) == kSectorBytes;
 }
 
 }  // namespace
@@ -59,8 +62,8 @@ bool fields_are_sane(const SegmentHeader& header, const uint8_t* block) {
 HeaderState decode_segment_header(const uint8_t* block, SegmentHeader* header, uint32_t* version) {
   *version = 0;
   const bool magic = std::equal(kMagic.begin(), kMagic.end(), block);
-  const bool preamble =
-      magic && load<uint32_t>(block + kHeaderPreambleCrc) == crc32c::extend(0, block, kHeaderPreambleCrc);
+  const bool preamble = magic && load<uint32_t>(block + kHeaderPreambleCrc) ==
+                                     crc32c::extend(0, block, kHeaderPreambleCrc);
   if (preamble) {
     const uint32_t found = uint32_t{load<uint16_t>(block + kHeaderVersion)} << 16 |
                            load<uint16_t>(block + kHeaderSubVersion);
@@ -73,8 +76,9 @@ HeaderState decode_segment_header(const uint8_t* block, SegmentHeader* header, u
     return has_stamped_sector(block) ? HeaderState::damaged : HeaderState::unwritten;
   }
   if (state != SectorState::group_start || !preamble) {
-    return magic || state == SectorState::group_start || has_stamped_sector(block) ? HeaderState::damaged
-                                                                                   : HeaderState::not_a_log;
+    return magic || state == SectorState::group_start || has_stamped_sector(block)
+               ? HeaderState::damaged
+               : HeaderState::not_a_log;
   }
   header->compatible = load<uint32_t>(block + kHeaderCompatible);
   header->read_only_compatible = load<uint32_t>(block + kHeaderReadOnlyCompatible);
@@ -87,7 +91,8 @@ HeaderState decode_segment_header(const uint8_t* block, SegmentHeader* header, u
   header->recycled = (block[kHeaderFlags] & kHeaderRecycled) != 0;
   header->created_micros = load<uint64_t>(block + kHeaderCreated);
   if (!fields_are_sane(*header, block) || header->tag() != tag) return HeaderState::damaged;
-  if (first_invalid(block, kMinBlockBytes / kSectorBytes, 0, tag, true) < kMinBlockBytes / kSectorBytes) {
+  if (first_invalid(block, kMinBlockBytes / kSectorBytes, 0, tag, true) <
+      kMinBlockBytes / kSectorBytes) {
     return HeaderState::damaged;
   }
   if ((header->incompatible & ~kKnownIncompatible) != 0) return HeaderState::unsupported;

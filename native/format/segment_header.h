@@ -26,17 +26,17 @@ uint32_t tag_of(const Id& segment_id);
 
 enum class HeaderState : uint8_t {
   valid,
-  unwritten,      // the whole sector is zero
-  not_a_log,      // no trace of stonelog: a foreign file
-  unsupported,    // an intact preamble of another version, or unknown incompatible features
-  damaged,        // ours, but not intact
+  unwritten,    // the whole sector is zero
+  not_a_log,    // no trace of stonelog: a foreign file
+  unsupported,  // an intact preamble of another version, or unknown incompatible features
+  damaged,      // ours, but not intact
 };
 
 // Writes the whole stamped block; `block` holds header.block_bytes.
 void encode_segment_header(const SegmentHeader& header, uint8_t* block);
 
-// `block` holds at least kMinBlockBytes of the file's beginning. `version` receives major << 16 | sub
-// where the preamble is intact.
+// `block` holds at least kMinBlockBytes of the file's beginning. `version` receives major << 16 |
+// sub where the preamble is intact.
 HeaderState decode_segment_header(const uint8_t* block, SegmentHeader* header, uint32_t* version);
 
 }  // namespace stonelog::format

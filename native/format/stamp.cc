@@ -36,7 +36,8 @@ void set_first_record(uint8_t* sector, uint16_t offset, uint64_t lsn) {
   store<uint16_t>(sector + kStampLsnLow, static_cast<uint16_t>(lsn));
 }
 
-void stamp_sectors(uint8_t* sectors, size_t count, uint64_t index, uint32_t tag, bool starts_group) {
+void stamp_sectors(uint8_t* sectors, size_t count, uint64_t index, uint32_t tag,
+                   bool starts_group) {
   uint32_t crcs[kBurst];
   for (size_t done = 0; done < count;) {
     const size_t burst = std::min(kBurst, count - done);
@@ -64,7 +65,8 @@ SectorState check_sector(const uint8_t* sector, uint64_t index, uint32_t tag) {
   return continues ? SectorState::valid : SectorState::group_start;
 }
 
-size_t first_invalid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag, bool starts_group) {
+size_t first_invalid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag,
+                     bool starts_group) {
   uint32_t crcs[kBurst];
   for (size_t done = 0; done < count;) {
     const size_t burst = std::min(kBurst, count - done);

@@ -27,7 +27,8 @@ SectorState check_sector(const uint8_t* sector, uint64_t index, uint32_t tag);
 
 // The first of `count` sectors that is not a valid continuation (or, for the very first one and
 // `starts_group`, not a valid group start); `count` if all are.
-size_t first_invalid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag, bool starts_group);
+size_t first_invalid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag,
+                     bool starts_group);
 
 bool is_zero(const uint8_t* bytes, size_t size);
 

@@ -207,13 +207,15 @@ class PosixLock final : public Lock {
  public:
   PosixLock(int fd, const std::string& path, bool created, const std::string& found)
       : fd_(fd), pid_(::getpid()), path_(path), created_(created), found_(found) {}
-  // A forked child that never called exec shares the lock, and must not erase its holder's pid. What fails
-  // here does no harm: a stale pid is only shown while somebody else holds the lock and overwrites it.
+  // A forked child that never called exec shares the lock, and must not erase its holder's pid.
+  // What fails here does no harm: a stale pid is only shown while somebody else holds the lock and
+  // overwrites it.
   ~PosixLock() override {
     if (::getpid() == pid_) {
       const std::string text = abandoned_ ? found_ : std::string();
       if (abandoned_ && created_) (void)::unlink(path_.c_str());
-      if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, text.data(), text.size(), 0) < 0) abandoned_ = false;
+      if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, text.data(), text.size(), 0) < 0)
+        abandoned_ = false;
     }
     ::close(fd_);
   }
@@ -234,8 +236,9 @@ class PosixLock final : public Lock {
 bool is_file_of(int fd, const std::string& path) {
   call::FileFacts locked;
   call::FileFacts named;
-  return call::file_facts(fd, "", &locked) == 0 && call::file_facts(AT_FDCWD, path.c_str(), &named) == 0 &&
-         locked.device == named.device && locked.inode == named.inode;
+  return call::file_facts(fd, "", &locked) == 0 &&
+         call::file_facts(AT_FDCWD, path.c_str(), &named) == 0 && locked.device == named.device &&
+         locked.inode == named.inode;
 }
 
 std::string read_text(int fd) {
@@ -258,7 +261,7 @@ Status write_pid(int fd, const std::string& path) {
 
 Status PosixFileSystem::open(const std::string& path, Access access, bool direct, uint32_t mode,
                              std::unique_ptr<File>* file) {
-  int flags = O_CLOEXEC | (access == Access::read ? O_RDONLY : O_RDWR);
+  int flags = O_CLOEXEC | O_NONBLOCK | (access == Access::read ? O_RDONLY : O_RDWR);
   if (access == Access::create) flags |= O_CREAT;
 #if defined(O_DIRECT)
   if (direct) flags |= O_DIRECT;
@@ -267,6 +270,15 @@ Status PosixFileSystem::open(const std::string& path, Access access, bool direct
 #endif
   const int fd = call::uninterrupted([&] { return ::open(path.c_str(), flags, mode); });
   if (fd < 0) return system_status("open", errno, path);
+  // Opening a FIFO would wait for its other end, were it not for O_NONBLOCK, which regular files
+  // ignore.
+  call::FileFacts facts;
+  if (call::file_facts(fd, "", &facts) == 0 && !facts.is_regular) {
+    ::close(fd);
+    Status status = Status::of(Code::not_a_log, "this is not a regular file");
+    status.path = path;
+    return status;
+  }
   *file = std::make_unique<PosixFile>(fd, direct, path);
   return {};
 }
@@ -368,7 +380,8 @@ Status PosixFileSystem::lock(const std::string& path, uint32_t mode, std::unique
     if (error == 0 && is_file_of(fd, path)) {
       const std::string found = read_text(fd);
       Status status = write_pid(fd, path);
-      if (status.code == Code::no_space) status = {};  // a log on a full disk must open; its holder has no name
+      if (status.code == Code::no_space)
+        status = {};  // a log on a full disk must open; its holder has no name
       *lock = std::make_unique<PosixLock>(fd, path, created, found);
       if (!status.ok()) lock->reset();
       return status;

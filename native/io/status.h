@@ -7,7 +7,8 @@
 
 namespace stonelog {
 
-// Stable numbers: the binding hands them to TypeScript, which owns the `WAL_…` names (lib/errors.ts).
+// Stable numbers: the binding hands them to TypeScript, which owns the `WAL_…` names
+// (lib/errors.ts).
 enum class Code : int32_t {
   ok = 0,
   corrupt = 1,

@@ -1,4 +1,5 @@
-// Admission: giving records their LSN and place, and copying them into the buffer that goes to the device.
+// Admission: giving records their LSN and place, and copying them into the buffer that goes to the
+// device.
 #include "log/engine.h"
 
 #include <algorithm>
@@ -11,8 +12,8 @@
 namespace stonelog::log {
 
 using format::ControlWriter;
-using format::GroupKind;
 using format::group_file_bytes;
+using format::GroupKind;
 using format::kContentBytes;
 using format::kGroupHeaderBytes;
 using format::kSectorBytes;
@@ -23,21 +24,25 @@ namespace {
 constexpr uint64_t kRecordCharge = 16;
 // Larger payloads are copied without the lock, so that no thread waits for another one's copy.
 constexpr uint64_t kCopyUnderLockBytes = 16 << 10;
-// Unsealed segments at one time: the current one, its predecessor being sealed, and one more in between.
+// Unsealed segments at one time: the current one, its predecessor being sealed, and one more in
+// between.
 constexpr size_t kMaxLive = 3;
 constexpr size_t kFirstGroupSlots = 64;
 
 }  // namespace
 
 uint64_t ring_bytes(const EngineOptions& options) {
-  // The queue's payload with the stamps of its sectors, a start group, and two blocks of padding for each
-  // group that can be under way; many small groups (durability `each`) meet back-pressure earlier.
-  const uint64_t payload = group_file_bytes(options.queue_bytes + options.queue_bytes / 64, options.block_bytes);
-  return payload + (8 + 2 * uint64_t{options.pipeline_depth}) * std::max<uint64_t>(options.block_bytes, 16 << 10);
+  // The queue's payload with the stamps of its sectors, a start group, and two blocks of padding
+  // for each group that can be under way; many small groups (durability `each`) meet back-pressure
+  // earlier.
+  const uint64_t payload =
+      group_file_bytes(options.queue_bytes + options.queue_bytes / 64, options.block_bytes);
+  return payload + (8 + 2 * uint64_t{options.pipeline_depth}) *
+                       std::max<uint64_t>(options.block_bytes, 16 << 10);
 }
 
-Engine::Engine(const EngineOptions& options, uint8_t* ring, uint8_t* seal_block, const LifeStart& start,
-               uint64_t now_ns)
+Engine::Engine(const EngineOptions& options, uint8_t* ring, uint8_t* seal_block,
+               const LifeStart& start, uint64_t now_ns)
     : options_(options),
       ring_(ring),
       ring_size_(ring_bytes(options)),
@@ -62,7 +67,8 @@ Engine::Engine(const EngineOptions& options, uint8_t* ring, uint8_t* seal_block,
   live_.push_back(segment);
 }
 
-Code Engine::check(const RecordInput* records, size_t count, uint64_t* charge, uint64_t* stream_bytes) const {
+Code Engine::check(const RecordInput* records, size_t count, uint64_t* charge,
+                   uint64_t* stream_bytes) const {
   uint64_t payload = 0;
   uint64_t stream = 0;
   for (size_t i = 0; i < count; i++) {
@@ -73,8 +79,9 @@ Code Engine::check(const RecordInput* records, size_t count, uint64_t* charge, u
   const uint64_t most = std::min(options_.queue_bytes, options_.segment_bytes - (64 << 10));
   const uint64_t start_bytes = 8 * uint64_t{options_.block_bytes};
   const uint64_t file_bytes = group_file_bytes(stream, options_.block_bytes);
-  const uint64_t capacity = format::segment_file_bytes(options_.segment_bytes, options_.block_bytes) -
-                            (format::kControlReserveBlocks + 8) * options_.block_bytes;
+  const uint64_t capacity =
+      format::segment_file_bytes(options_.segment_bytes, options_.block_bytes) -
+      (format::kControlReserveBlocks + 8) * options_.block_bytes;
   if (payload > most || file_bytes > capacity || file_bytes + start_bytes > ring_size_) {
     return Code::record_too_large;
   }
@@ -84,12 +91,14 @@ Code Engine::check(const RecordInput* records, size_t count, uint64_t* charge, u
   return Code::ok;
 }
 
-Admission Engine::admit(RecordInput* records, size_t count, Durability durability, uint64_t now_ns) {
+Admission Engine::admit(RecordInput* records, size_t count, Durability durability,
+                        uint64_t now_ns) {
   Admission admission;
   uint64_t charge = 0;
   uint64_t stream_bytes = 0;
   admission.code = check(records, count, &charge, &stream_bytes);
-  if (admission.code == Code::ok) admission.code = make_room(stream_bytes, count, charge, durability, now_ns);
+  if (admission.code == Code::ok)
+    admission.code = make_room(stream_bytes, count, charge, durability, now_ns);
   if (admission.code != Code::ok) return admission;
   Group& open = group(next_group_ - 1);
   admission.first_lsn = last_lsn_ + 1;
@@ -101,8 +110,8 @@ Admission Engine::admit(RecordInput* records, size_t count, Durability durabilit
     if (i + 1 < count) flags |= format::kFlagBatchMore;
     if (i > 0) flags |= format::kFlagBatchPart;
     const RecordInput& record = records[i];
-    const uint64_t at = put_record(&open, record.data, record.size, record.sum.crc, &record.sum.table, flags,
-                                   ++last_lsn_, !admission.copy_pending);
+    const uint64_t at = put_record(&open, record.data, record.size, record.sum.crc,
+                                   &record.sum.table, flags, ++last_lsn_, !admission.copy_pending);
     if (admission.copy_pending) admission.payload_at.push_back(at);
   }
   if (admission.copy_pending) open.copies++;
@@ -118,8 +127,8 @@ Admission Engine::admit(RecordInput* records, size_t count, Durability durabilit
   return admission;
 }
 
-uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_crc, Durability durability,
-                           uint64_t now_ns, Code* code) {
+uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_crc,
+                           Durability durability, uint64_t now_ns, Code* code) {
   if (size > options_.max_record_bytes) {
     *code = Code::record_too_large;
     return 0;
@@ -153,7 +162,8 @@ void Engine::note_record(Group* open, Durability durability) {
     open->durable_wish = true;
     demand_group_ = std::max(demand_group_, index);
   } else {
-    if (durability == Durability::interval && unsynced_since_ns_ == 0) unsynced_since_ns_ = last_append_ns_;
+    if (durability == Durability::interval && unsynced_since_ns_ == 0)
+      unsynced_since_ns_ = last_append_ns_;
     demand_if_half_full();
   }
   if (durability == Durability::each) {
@@ -162,7 +172,8 @@ void Engine::note_record(Group* open, Durability durability) {
   }
 }
 
-// The queue and the ring bound what is not durable: at half of either, what is there is synced at every level.
+// The queue and the ring bound what is not durable: at half of either, what is there is synced at
+// every level.
 void Engine::demand_if_half_full() {
   const bool half_full = 2 * pending_bytes_ >= options_.queue_bytes || 2 * ring_used_ >= ring_size_;
   if (half_full && demand_group_ < first_group_) demand_group_ = next_group_ - 1;
@@ -178,7 +189,8 @@ bool Engine::joins_open(uint64_t stream_bytes, size_t count, Durability durabili
   if (open.count > 0 && stream > options_.max_group_bytes) return false;
   const uint64_t file_bytes = group_file_bytes(stream, options_.block_bytes);
   const Segment& segment = current();
-  const uint64_t limit = segment.place.file_bytes - format::kControlReserveBlocks * options_.block_bytes;
+  const uint64_t limit =
+      segment.place.file_bytes - format::kControlReserveBlocks * options_.block_bytes;
   return open.offset + file_bytes <= limit && ring_has(file_bytes - open.file_bytes);
 }
 
@@ -190,8 +202,8 @@ Code Engine::refuse_space() {
   return prepared_.empty() ? prepare_code_ : Code::backpressure;
 }
 
-// Records that nobody waits for (interval, none) may fill the queue or, as many small groups, the ring:
-// what is there is synced then, at every level, or there would never be room again.
+// Records that nobody waits for (interval, none) may fill the queue or, as many small groups, the
+// ring: what is there is synced then, at every level, or there would never be room again.
 Code Engine::refuse_queue() {
   counters_.refused_queue++;
   if (next_group_ > first_group_) demand_group_ = std::max(demand_group_, next_group_ - 1);
@@ -208,7 +220,8 @@ Code Engine::make_room(uint64_t stream_bytes, size_t count, uint64_t charge, Dur
   if (joins_open(stream_bytes, count, durability)) return Code::ok;
   const uint64_t file_bytes = group_file_bytes(stream_bytes, options_.block_bytes);
   const Segment& segment = current();
-  const uint64_t limit = segment.place.file_bytes - format::kControlReserveBlocks * options_.block_bytes;
+  const uint64_t limit =
+      segment.place.file_bytes - format::kControlReserveBlocks * options_.block_bytes;
   const bool fits = segment.end + file_bytes <= limit;
   const uint64_t start_bytes = fits ? 0 : 8 * uint64_t{options_.block_bytes};
   if (!ring_has(file_bytes + start_bytes)) {
@@ -226,7 +239,8 @@ Code Engine::make_room(uint64_t stream_bytes, size_t count, uint64_t charge, Dur
 void Engine::open_group(GroupKind kind, uint64_t first_lsn, uint64_t now_ns) {
   if (next_group_ - first_group_ == groups_.size()) {
     std::vector<Group> larger(groups_.size() * 2);
-    for (uint64_t i = first_group_; i < next_group_; i++) larger[i & (larger.size() - 1)] = group(i);
+    for (uint64_t i = first_group_; i < next_group_; i++)
+      larger[i & (larger.size() - 1)] = group(i);
     groups_ = std::move(larger);
   }
   if (ring_used_ == 0) ring_head_ = 0;  // stay in cache-warm memory while little is under way
@@ -249,7 +263,8 @@ uint8_t* Engine::ring_at(const Group& group, uint64_t file_offset) const {
   return ring_ + (at >= ring_size_ ? at - ring_size_ : at);
 }
 
-// Sectors enter a group with a clear stamp; their contents are written whole, or zeroed at the close.
+// Sectors enter a group with a clear stamp; their contents are written whole, or zeroed at the
+// close.
 void Engine::extend_group(Group* open, uint64_t stream_end) {
   const uint64_t had = open->file_bytes;
   const uint64_t needs = group_file_bytes(stream_end, options_.block_bytes);
@@ -292,11 +307,12 @@ void Engine::copy_to_stream(const Group& open, uint64_t at, const uint8_t* data,
 
 // Appends one record to the open group; returns the stream offset of its payload.
 uint64_t Engine::put_record(Group* open, const uint8_t* data, size_t size, uint32_t sum_crc,
-                            const std::vector<uint32_t>* table, uint8_t flags, uint64_t lsn, bool copy) {
+                            const std::vector<uint32_t>* table, uint8_t flags, uint64_t lsn,
+                            bool copy) {
   uint8_t header[format::kMaxRecordHeaderBytes];
   uint32_t crc = 0;
-  const size_t header_bytes =
-      format::encode_record_header(header, format::RecordType::user, flags, size, lsn, sum_crc, &crc);
+  const size_t header_bytes = format::encode_record_header(header, format::RecordType::user, flags,
+                                                           size, lsn, sum_crc, &crc);
   const uint64_t at = open->stream_bytes;
   const size_t table_bytes = table == nullptr ? 0 : 4 * table->size();
   extend_group(open, at + header_bytes + table_bytes + size);
@@ -305,7 +321,8 @@ uint64_t Engine::put_record(Group* open, const uint8_t* data, size_t size, uint3
                            static_cast<uint16_t>(content % kContentBytes), lsn);
   copy_to_stream(*open, at, header, header_bytes);
   if (table_bytes > 0) {
-    copy_to_stream(*open, at + header_bytes, reinterpret_cast<const uint8_t*>(table->data()), table_bytes);
+    copy_to_stream(*open, at + header_bytes, reinterpret_cast<const uint8_t*>(table->data()),
+                   table_bytes);
   }
   const uint64_t payload_at = at + header_bytes + table_bytes;
   if (copy) copy_to_stream(*open, payload_at, data, size);
@@ -332,11 +349,12 @@ void Engine::demand_all() {
 
 bool Engine::control_fits(uint64_t stream_bytes, uint64_t spare_blocks) const {
   const uint64_t file_bytes = group_file_bytes(stream_bytes, options_.block_bytes);
-  return ring_has(file_bytes) &&
-         current().end + file_bytes + spare_blocks * options_.block_bytes <= current().place.file_bytes;
+  return ring_has(file_bytes) && current().end + file_bytes + spare_blocks * options_.block_bytes <=
+                                     current().place.file_bytes;
 }
 
-void Engine::put_control(GroupKind kind, uint16_t flags, const ControlWriter& content, uint64_t now_ns) {
+void Engine::put_control(GroupKind kind, uint16_t flags, const ControlWriter& content,
+                         uint64_t now_ns) {
   if (has_open_) close_group();
   open_group(kind, last_lsn_ + 1, now_ns);
   Group& control = group(next_group_ - 1);
@@ -373,7 +391,8 @@ void Engine::switch_segment(uint64_t now_ns) {
   counters_.rotations++;
 }
 
-Code Engine::set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_ns, uint64_t* group_index) {
+Code Engine::set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_ns,
+                      uint64_t* group_index) {
   if (poisoned_) return Code::poisoned;
   if (closing()) return Code::closed;
   ControlWriter content;
@@ -409,14 +428,17 @@ void Engine::begin_close(uint64_t now_ns) {
 }
 
 bool Engine::ready() const {
-  return !space_refused_ && 2 * pending_bytes_ < options_.queue_bytes && 2 * ring_used_ < ring_size_;
+  return !space_refused_ && 2 * pending_bytes_ < options_.queue_bytes &&
+         2 * ring_used_ < ring_size_;
 }
 
 std::vector<Engine::Live> Engine::live() const {
   std::vector<Live> out;
   for (const Segment& segment : live_) {
-    out.push_back({segment.place.sequence, segment.first_lsn, segment.durable_end, segment.durable_lsn,
-                   segment.finished && segment.last_group < first_group_ && segment.start_group < first_group_});
+    out.push_back({segment.place.sequence, segment.first_lsn, segment.durable_end,
+                   segment.durable_lsn,
+                   segment.finished && segment.last_group < first_group_ &&
+                       segment.start_group < first_group_});
   }
   return out;
 }

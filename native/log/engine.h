@@ -1,18 +1,23 @@
-// The engine: a deterministic state machine that turns appended records into groups, and completions of
-// writes and syncs into acknowledgements. It knows no thread, clock, futex or system call: the driver
-// (driver/log.h) and the simulator (sim/) feed it inputs and carry out its outputs, under one lock.
+// The engine: a deterministic state machine that turns appended records into groups, and
+// completions of writes and syncs into acknowledgements. It knows no thread, clock, futex or system
+// call: the driver (driver/log.h) and the simulator (sim/) feed it inputs and carry out its
+// outputs, under one lock.
 //
-// Inputs:  admit, publish, demand, set_head, write/sync/seal completed, segment ready or failed, tick.
-// Outputs: next_op (writes, syncs, seals, for a committer), next_chore (preparation, for the preparer),
+// Inputs:  admit, publish, demand, set_head, write/sync/seal completed, segment ready or failed,
+// tick. Outputs: next_op (writes, syncs, seals, for a committer), next_chore (preparation, for the
+// preparer),
 //          durable_lsn and poisoned, which the driver turns into acknowledgements and rejections.
 //
 // Invariants:
-// 1. Groups are submitted in LSN order; each one's place in its file is fixed when its first record is
+// 1. Groups are submitted in LSN order; each one's place in its file is fixed when its first record
+// is
 //    admitted, and no block is submitted twice in the life of a segment.
-// 2. durable_lsn moves only over a prefix of groups each of which was written *and* covered by its own
+// 2. durable_lsn moves only over a prefix of groups each of which was written *and* covered by its
+// own
 //    DSYNC write or by a sync issued after its write had completed (FAILURES: late joiner, FUA).
 // 3. After the first failure nothing is submitted and durable_lsn never moves again.
-// 4. A record is admitted only into a file already allocated and synced, so it cannot fail for space.
+// 4. A record is admitted only into a file already allocated and synced, so it cannot fail for
+// space.
 // 5. No group is submitted into blocks that a zeroing write in flight may still overwrite.
 #pragma once
 
@@ -45,11 +50,12 @@ struct EngineOptions {
   uint64_t interval_ns = 100'000'000;
   uint64_t idle_ns = 20'000'000;
   uint64_t prepare_retry_ns = 100'000'000;
-  uint32_t prepare_ahead = 1;        // segments kept ready
+  uint32_t prepare_ahead = 1;             // segments kept ready
   uint32_t second_slot_bytes = 64 << 10;  // what must wait before a group joins one in flight
   uint32_t zero_piece_bytes = 512 << 10;
   uint64_t zero_ahead_bytes = 4 << 20;
-  bool dsync = true;  // a DSYNC write makes itself durable; false: an explicit sync follows each group
+  bool dsync =
+      true;  // a DSYNC write makes itself durable; false: an explicit sync follows each group
   bool zeroes = true;  // zero-filling ahead pays on this file system
 };
 
@@ -84,8 +90,8 @@ struct Admission {
   Code code = Code::ok;
   uint64_t first_lsn = 0;
   uint64_t group = 0;
-  uint64_t ring = 0;  // the group's place in the ring
-  bool copy_pending = false;  // call copy_payloads() without the lock, then copied() with it
+  uint64_t ring = 0;                 // the group's place in the ring
+  bool copy_pending = false;         // call copy_payloads() without the lock, then copied() with it
   std::vector<uint64_t> payload_at;  // stream offsets, only if copy_pending
 };
 
@@ -129,14 +135,15 @@ struct EngineCounters {
 
 class Engine {
  public:
-  // `ring` is ring_bytes(options) of block-aligned memory that outlives the engine, `seal_block` one block.
+  // `ring` is ring_bytes(options) of block-aligned memory that outlives the engine, `seal_block`
+  // one block.
   Engine(const EngineOptions& options, uint8_t* ring, uint8_t* seal_block, const LifeStart& start,
          uint64_t now_ns);
 
   // --- Admission. Nothing is given an LSN unless it fits into prepared space and the queue.
   Admission admit(RecordInput* records, size_t count, Durability durability, uint64_t now_ns);
-  // The same for one record whose payload is copied at once; the hot path. LSN, or 0 with *code set. With a
-  // group open, now_ns may be 0: publish() tells the time.
+  // The same for one record whose payload is copied at once; the hot path. LSN, or 0 with *code
+  // set. With a group open, now_ns may be 0: publish() tells the time.
   uint64_t admit_one(const uint8_t* data, size_t size, uint32_t payload_crc, Durability durability,
                      uint64_t now_ns, Code* code);
   void copy_payloads(const Admission& admission, const RecordInput* records, size_t count);
@@ -180,7 +187,9 @@ class Engine {
   // --- State.
   uint64_t last_lsn() const { return last_lsn_; }
   uint64_t durable_lsn() const { return durable_lsn_; }
-  uint64_t durable_groups() const { return first_group_; }  // groups with a smaller index are durable
+  uint64_t durable_groups() const {
+    return first_group_;
+  }  // groups with a smaller index are durable
   bool poisoned() const { return poisoned_; }
   const Status& failure() const { return failure_; }
   void poison(const Status& status);
@@ -190,7 +199,9 @@ class Engine {
   bool closing() const { return close_stage_ != CloseStage::open; }
   bool drained() const { return first_group_ == next_group_; }
   bool ready() const;
-  bool idle() const { return drained() && in_flight_ == 0 && sync_in_flight_ == 0 && !seal_in_flight_; }
+  bool idle() const {
+    return drained() && in_flight_ == 0 && sync_in_flight_ == 0 && !seal_in_flight_;
+  }
   const format::ControlState& state() const { return state_; }
   const EngineCounters& counters() const { return counters_; }
   uint64_t pending_bytes() const { return pending_bytes_; }
@@ -236,7 +247,7 @@ class Engine {
     uint64_t stream_bytes;
     uint64_t file_bytes;
     uint64_t first_lsn;
-    uint64_t charge;  // bytes of the queue it occupies
+    uint64_t charge;      // bytes of the queue it occupies
     uint64_t stated_lsn;  // the watermark its header states
     uint64_t opened_ns;
   };
@@ -259,7 +270,8 @@ class Engine {
   };
 
   // engine.cc: admission
-  Code check(const RecordInput* records, size_t count, uint64_t* charge, uint64_t* stream_bytes) const;
+  Code check(const RecordInput* records, size_t count, uint64_t* charge,
+             uint64_t* stream_bytes) const;
   Code make_room(uint64_t stream_bytes, size_t count, uint64_t charge, Durability durability,
                  uint64_t now_ns);
   bool joins_open(uint64_t stream_bytes, size_t count, Durability durability) const;
@@ -270,7 +282,8 @@ class Engine {
   void open_group(format::GroupKind kind, uint64_t first_lsn, uint64_t now_ns);
   void close_group();
   void switch_segment(uint64_t now_ns);
-  void put_control(format::GroupKind kind, uint16_t flags, const format::ControlWriter& content, uint64_t now_ns);
+  void put_control(format::GroupKind kind, uint16_t flags, const format::ControlWriter& content,
+                   uint64_t now_ns);
   bool control_fits(uint64_t stream_bytes, uint64_t spare_blocks) const;
   uint64_t put_record(Group* group, const uint8_t* data, size_t size, uint32_t sum_crc,
                       const std::vector<uint32_t>* table, uint8_t flags, uint64_t lsn, bool copy);
@@ -310,7 +323,7 @@ class Engine {
   uint64_t next_submit_ = 1;
   uint64_t written_prefix_ = 1;  // groups with a smaller index are written
   uint64_t next_group_ = 1;
-  bool has_open_ = false;  // group next_group_ - 1 takes records
+  bool has_open_ = false;      // group next_group_ - 1 takes records
   uint64_t demand_group_ = 0;  // groups up to this index are to become durable now
   uint64_t sync_target_ = 0;   // the groups that the next sync waits for
   uint64_t flush_group_ = 0;   // groups up to this index wait for no company

@@ -26,11 +26,12 @@ bool Engine::next_op(uint64_t now_ns, uint64_t wall_micros, Op* op) {
   return next_sync(op) || next_seal(wall_micros, op) || next_write(now_ns, wall_micros, op);
 }
 
-// A sync covers the groups of one file that were written before it is issued. It waits for the groups that
-// were demanded when the need for it arose, so that a flush of many groups takes one sync; not for those
-// demanded since, or a stream of appends would put it off for ever.
+// A sync covers the groups of one file that were written before it is issued. It waits for the
+// groups that were demanded when the need for it arose, so that a flush of many groups takes one
+// sync; not for those demanded since, or a stream of appends would put it off for ever.
 bool Engine::next_sync(Op* op) {
-  if (sync_in_flight_ > 0 || first_group_ > demand_group_ || first_group_ >= written_prefix_) return false;
+  if (sync_in_flight_ > 0 || first_group_ > demand_group_ || first_group_ >= written_prefix_)
+    return false;
   const Group& oldest = group(first_group_);
   const Segment* segment = find_segment(oldest.segment);
   if (sync_target_ < first_group_) {
@@ -52,8 +53,8 @@ bool Engine::next_sync(Op* op) {
   return true;
 }
 
-// A seal proves that the segment's end is durable and that a successor exists, so it is written after
-// both are true. The seal of a close has no successor; it follows the close group.
+// A seal proves that the segment's end is durable and that a successor exists, so it is written
+// after both are true. The seal of a close has no successor; it follows the close group.
 bool Engine::next_seal(uint64_t wall_micros, Op* op) {
   if (seal_in_flight_) return false;
   Segment& oldest = live_.front();
@@ -83,10 +84,12 @@ void Engine::build_seal(const Segment& segment, bool closes, uint64_t wall_micro
   ControlWriter content;
   content.seal({segment.first_lsn, segment.last_lsn, segment.end, segment.checksum});
   if (closes) {
-    // The state spares the next open the scan of this segment. Where it does not fit, that scan is done.
+    // The state spares the next open the scan of this segment. Where it does not fit, that scan is
+    // done.
     ControlWriter with_state = content;
     with_state.state(state_);
-    if (format::group_file_bytes(with_state.stream().size(), options_.block_bytes) == options_.block_bytes) {
+    if (format::group_file_bytes(with_state.stream().size(), options_.block_bytes) ==
+        options_.block_bytes) {
       content = with_state;
     }
   }
@@ -116,9 +119,11 @@ bool Engine::open_group_may_go(uint64_t now_ns) const {
 }
 
 bool Engine::may_submit(uint64_t now_ns) const {
-  if (poisoned_ || next_submit_ == next_group_ || in_flight_ >= options_.pipeline_depth) return false;
+  if (poisoned_ || next_submit_ == next_group_ || in_flight_ >= options_.pipeline_depth)
+    return false;
   const Group& next = group(next_submit_);
-  if (next.copies > 0 || (next.state == GroupState::open && !open_group_may_go(now_ns))) return false;
+  if (next.copies > 0 || (next.state == GroupState::open && !open_group_may_go(now_ns)))
+    return false;
   for (const Segment& segment : live_) {
     if (segment.place.sequence != next.segment) continue;
     return next.offset >= segment.zero_to || segment.zero_from >= next.offset + next.file_bytes;
@@ -235,7 +240,8 @@ void Engine::advance(uint64_t now_ns) {
 
 void Engine::seal_completed(uint64_t sequence) {
   const Segment segment = live_.front();
-  sealed_.push_back({sequence, segment.first_lsn, segment.last_lsn, segment.end, segment.place.file_bytes});
+  sealed_.push_back(
+      {sequence, segment.first_lsn, segment.last_lsn, segment.end, segment.place.file_bytes});
   if (close_stage_ == CloseStage::sealing && live_.size() == 1) {
     close_stage_ = CloseStage::done;
     return;
@@ -246,10 +252,12 @@ void Engine::seal_completed(uint64_t sequence) {
   give_back_.push_back({ChoreKind::give_back, sequence, segment.end, segment.place.file_bytes});
 }
 
-void Engine::put_watermark(uint64_t now_ns) { put_control(GroupKind::control, 0, ControlWriter(), now_ns); }
+void Engine::put_watermark(uint64_t now_ns) {
+  put_control(GroupKind::control, 0, ControlWriter(), now_ns);
+}
 
-// The close: everything durable, then the watermark that says so, then the close group, then the seal.
-// Each step waits for the one before, so that either record of the close proves the end.
+// The close: everything durable, then the watermark that says so, then the close group, then the
+// seal. Each step waits for the one before, so that either record of the close proves the end.
 void Engine::advance_close(uint64_t now_ns) {
   if (poisoned_ || !drained()) return;
   if (close_stage_ == CloseStage::draining) {
@@ -290,7 +298,8 @@ uint64_t Engine::next_deadline(uint64_t now_ns) const {
   if (unsynced_since_ns_ != 0) deadline = unsynced_since_ns_ + options_.interval_ns;
   if (has_open_ && options_.max_delay_ns > 0) {
     const uint64_t due = group(next_group_ - 1).opened_ns + options_.max_delay_ns;
-    if (due > now_ns) deadline = std::min(deadline, due);  // else it waits for a completion, not for time
+    if (due > now_ns)
+      deadline = std::min(deadline, due);  // else it waits for a completion, not for time
   }
   if (drained() && !closing() && watermark_lsn_ < durable_lsn_ && control_fits(0, 1)) {
     deadline = std::min(deadline, last_append_ns_ + options_.idle_ns);
@@ -312,7 +321,8 @@ bool Engine::has_chore(uint64_t now_ns) const {
   if (poisoned_) return false;
   if (!give_back_.empty()) return true;
   if (closing()) return false;
-  if (!preparing_ && prepared_.size() < options_.prepare_ahead && now_ns >= prepare_not_before_ns_) return true;
+  if (!preparing_ && prepared_.size() < options_.prepare_ahead && now_ns >= prepare_not_before_ns_)
+    return true;
   uint64_t from = 0;
   uint64_t to = 0;
   return may_zero(&from, &to);
@@ -326,7 +336,8 @@ bool Engine::next_chore(uint64_t now_ns, Chore* chore) {
     return true;
   }
   if (closing()) return false;
-  if (!preparing_ && prepared_.size() < options_.prepare_ahead && now_ns >= prepare_not_before_ns_) {
+  if (!preparing_ && prepared_.size() < options_.prepare_ahead &&
+      now_ns >= prepare_not_before_ns_) {
     preparing_ = true;
     *chore = {ChoreKind::prepare, next_sequence_, 0, 0};
     return true;
@@ -343,7 +354,8 @@ bool Engine::next_chore(uint64_t now_ns, Chore* chore) {
 }
 
 uint64_t Engine::next_chore_deadline() const {
-  if (poisoned_ || closing() || preparing_ || prepared_.size() >= options_.prepare_ahead) return UINT64_MAX;
+  if (poisoned_ || closing() || preparing_ || prepared_.size() >= options_.prepare_ahead)
+    return UINT64_MAX;
   return prepare_not_before_ns_;
 }
 

@@ -1,5 +1,7 @@
 #include "log/group_reader.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -13,13 +15,38 @@ using format::GroupKind;
 using format::kSectorBytes;
 using format::SectorState;
 
-AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+namespace {
+
+constexpr size_t kMappedBytes = 256 << 10;
+
+}  // namespace
+
+AlignedBuffer::~AlignedBuffer() { free_memory(); }
+
+void AlignedBuffer::free_memory() {
+  if (size_ < kMappedBytes) {
+    std::free(data_);
+  } else {
+    munmap(data_, size_);
+  }
+  data_ = nullptr;
+  size_ = 0;
+}
 
 void AlignedBuffer::resize(size_t size) {
-  std::free(data_);
-  size_ = (size + format::kMaxBlockBytes - 1) / format::kMaxBlockBytes * format::kMaxBlockBytes;
-  data_ = size_ == 0 ? nullptr : static_cast<uint8_t*>(std::aligned_alloc(format::kMaxBlockBytes, size_));
-  if (size_ != 0 && data_ == nullptr) std::abort();  // bounded by a segment's size; nothing sane is left
+  free_memory();
+  const size_t rounded =
+      (size + format::kMinBlockBytes - 1) / format::kMinBlockBytes * format::kMinBlockBytes;
+  if (rounded == 0) return;
+  if (rounded < kMappedBytes) {
+    data_ = static_cast<uint8_t*>(std::aligned_alloc(format::kMinBlockBytes, rounded));
+  } else {
+    void* const mapped =
+        mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    data_ = mapped == MAP_FAILED ? nullptr : static_cast<uint8_t*>(mapped);
+  }
+  if (data_ == nullptr) std::abort();  // bounded by a segment's size; nothing sane is left
+  size_ = rounded;
 }
 
 Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size_t* got) {
@@ -35,8 +62,10 @@ Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size
       std::memmove(buffer_.data(), buffer_.data() + (offset - begin_), kept);
     }
     // Up to the window's size, but beyond the limit only what was asked for.
-    const uint64_t allowed = limit_ > offset ? std::min<uint64_t>(limit_ - offset, window_bytes_) : 0;
-    const size_t ahead = static_cast<size_t>((allowed + block_bytes_ - 1) / block_bytes_ * block_bytes_);
+    const uint64_t allowed =
+        limit_ > offset ? std::min<uint64_t>(limit_ - offset, window_bytes_) : 0;
+    const size_t ahead =
+        static_cast<size_t>((allowed + block_bytes_ - 1) / block_bytes_ * block_bytes_);
     const size_t room = std::max(wanted, ahead) - kept;
     size_t read = 0;
     Status status = file_.read(offset + kept, buffer_.data() + kept, room, &read);
@@ -46,7 +75,8 @@ Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size
     }
     bytes_read_ += read;
     begin_ = offset;
-    // A partial last block cannot be continued by an aligned read, so the window ends before it next time.
+    // A partial last block cannot be continued by an aligned read, so the window ends before it
+    // next time.
     end_ = offset + kept + read;
     if (end_ % block_bytes_ != 0) {
       *data = buffer_.data();
@@ -58,6 +88,13 @@ Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size
   *data = buffer_.data() + (offset - begin_);
   *got = std::min<size_t>(size, end_ - offset);
   return {};
+}
+
+void FileWindow::fill(uint64_t offset, const uint8_t* data, size_t size) {
+  if (buffer_.size() < size) buffer_.resize(std::max(size, window_bytes_ + block_bytes_));
+  std::memcpy(buffer_.data(), data, size);
+  begin_ = offset;
+  end_ = offset + size / block_bytes_ * block_bytes_;
 }
 
 Status GroupReader::read_header(uint64_t offset, format::GroupHeader* header, Defect* defect) {
@@ -101,7 +138,8 @@ Defect GroupReader::find_bad_sector(const uint8_t* sectors, size_t count, uint64
   *bad_offset = offset + bad * kSectorBytes;
   Defect defect = Defect::incomplete;
   for (; bad < count; bad++) {
-    const SectorState state = format::check_sector(sectors + bad * kSectorBytes, index + bad, header_.tag());
+    const SectorState state =
+        format::check_sector(sectors + bad * kSectorBytes, index + bad, header_.tag());
     const bool stale = state == SectorState::older && !header_.recycled;
     if (state == SectorState::damaged || stale) {
       *bad_offset = offset + bad * kSectorBytes;
@@ -115,8 +153,8 @@ Defect GroupReader::find_bad_sector(const uint8_t* sectors, size_t count, uint64
   return defect;
 }
 
-Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
-                         Defect* defect, uint64_t* bad_offset) {
+Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& expected,
+                         GroupView* view, Defect* defect, uint64_t* bad_offset) {
   *bad_offset = offset;
   view->offset = offset;
   if (offset + header_.block_bytes > limit) {
@@ -126,14 +164,16 @@ Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& exp
   Status status = read_header(offset, &view->header, defect);
   if (!status.ok() || *defect != Defect::none) return status;
   const format::GroupHeader& header = view->header;
-  const bool follows = expected.any || (header.epoch == expected.epoch && header.first_lsn == expected.first_lsn &&
-                                        (!expected.check_link || header.link == expected.link));
+  const bool follows =
+      expected.any || (header.epoch == expected.epoch && header.first_lsn == expected.first_lsn &&
+                       (!expected.check_link || header.link == expected.link));
   if (offset + header.file_bytes > limit || !follows) {
     *defect = Defect::inconsistent;
     return {};
   }
   if (header.codec != 0 || header.key_id != 0) {
-    return std::move(Status::of(Code::unsupported_version, "a group is compressed or encrypted, which this build cannot read"))
+    return std::move(Status::of(Code::unsupported_version,
+                                "a group is compressed or encrypted, which this build cannot read"))
         .at(header_.sequence, offset);
   }
   const uint8_t* sectors = nullptr;
@@ -163,15 +203,16 @@ Defect GroupReader::parse(GroupView* view) {
   while (at < header.stored_bytes) {
     format::Record record;
     const uint64_t lsn = header.first_lsn + view->records.size();
-    if (format::decode_record(view->stream, header.stored_bytes, at, lsn, &record) != format::RecordState::valid) {
+    if (format::decode_record(view->stream, header.stored_bytes, at, lsn, &record) !=
+        format::RecordState::valid) {
       return Defect::inconsistent;
     }
     body_sum = crc32c::extend(body_sum, &record.crc, sizeof record.crc);
     if (header.kind == GroupKind::data) {
       const bool ignorable = (record.type & format::kTypeIgnorable) != 0;
       if (format::is_user_record(record.type)) {
-        view->records.push_back({static_cast<uint32_t>(record.payload_bytes), record.type, record.flags,
-                                 record.payload_offset});
+        view->records.push_back({static_cast<uint32_t>(record.payload_bytes), record.type,
+                                 record.flags, record.payload_offset});
       } else if (!ignorable) {
         return Defect::inconsistent;
       }
@@ -200,7 +241,8 @@ void note_group(const format::GroupHeader& header, uint64_t sequence, TailEviden
   if (header.count > 0) {
     evidence->highest_lsn = std::max(evidence->highest_lsn, header.first_lsn + header.count - 1);
   }
-  if (header.kind == GroupKind::control && (header.flags & format::kCloses) != 0) evidence->closes = true;
+  if (header.kind == GroupKind::control && (header.flags & format::kCloses) != 0)
+    evidence->closes = true;
 }
 
 void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHeader& header,

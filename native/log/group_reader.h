@@ -1,5 +1,5 @@
-// Reads one segment's groups in order and verifies everything about them: the one scanner that reading,
-// verifying and recovery share. Memory is bounded by a window and the largest group met.
+// Reads one segment's groups in order and verifies everything about them: the one scanner that
+// reading, verifying and recovery share. Memory is bounded by a window and the largest group met.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 
 namespace stonelog::log {
 
-// Block-aligned memory.
+// Block-aligned memory. Large pieces are mapped, not taken from the heap: it would keep them, in
+// one arena for each thread that ever asked.
 class AlignedBuffer {
  public:
   explicit AlignedBuffer(size_t size = 0) { resize(size); }
@@ -28,6 +29,8 @@ class AlignedBuffer {
   size_t size() const { return size_; }
 
  private:
+  void free_memory();
+
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
 };
@@ -37,11 +40,13 @@ class FileWindow {
  public:
   FileWindow(io::File& file, uint32_t block_bytes, size_t window_bytes)
       : file_(file), block_bytes_(block_bytes), window_bytes_(window_bytes) {}
-  // The bytes [offset, offset + size), aligned to blocks; *data stays valid until the next call. *got is
-  // smaller at the end of the file. Nothing is read again that the window already holds, so forget() it
-  // where the file may have changed.
+  // The bytes [offset, offset + size), aligned to blocks; *data stays valid until the next call.
+  // *got is smaller at the end of the file. Nothing is read again that the window already holds, so
+  // forget() it where the file may have changed.
   Status view(uint64_t offset, size_t size, const uint8_t** data, size_t* got);
   void forget() { begin_ = end_ = 0; }
+  // Takes over what was read elsewhere: whole blocks from `offset` on.
+  void fill(uint64_t offset, const uint8_t* data, size_t size);
   // Reads ahead no further than this: what lies beyond may be written meanwhile.
   void set_limit(uint64_t limit) { limit_ = limit; }
   uint64_t bytes_read() const { return bytes_read_; }
@@ -57,15 +62,15 @@ class FileWindow {
   uint64_t limit_ = UINT64_MAX;
 };
 
-// Why a group could not be read. Only the last three are damage in themselves; what the first two mean
-// depends on what lies beyond them.
+// Why a group could not be read. Only the last three are damage in themselves; what the first two
+// mean depends on what lies beyond them.
 enum class Defect : uint8_t {
   none,
-  nothing,        // unwritten, or only sectors of older lives, where a group would start
-  incomplete,     // a group of which some sectors are unwritten: a torn write
-  damaged,        // a sector that is neither its group's, nor unwritten, nor of an older life
-  inconsistent,   // intact sectors that contradict what precedes them or themselves
-  short_file,     // the file ends inside
+  nothing,       // unwritten, or only sectors of older lives, where a group would start
+  incomplete,    // a group of which some sectors are unwritten: a torn write
+  damaged,       // a sector that is neither its group's, nor unwritten, nor of an older life
+  inconsistent,  // intact sectors that contradict what precedes them or themselves
+  short_file,    // the file ends inside
 };
 
 struct RecordRef {
@@ -97,18 +102,24 @@ class GroupReader {
   GroupReader(io::File& file, const format::SegmentHeader& header, size_t window_bytes)
       : header_(header), window_(file, header.block_bytes, window_bytes) {}
 
-  // Reads the group at `offset`, bounded by `limit` bytes of the file. A read error is an error, never a
-  // defect. *bad_offset tells where the defect is.
-  Status read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view, Defect* defect,
-              uint64_t* bad_offset);
+  // Reads the group at `offset`, bounded by `limit` bytes of the file. A read error is an error,
+  // never a defect. *bad_offset tells where the defect is.
+  Status read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
+              Defect* defect, uint64_t* bad_offset);
   // Only the header at `offset`, verified by its own sector; for finding a place quickly.
   Status read_header(uint64_t offset, format::GroupHeader* header, Defect* defect);
   FileWindow& window() { return window_; }
+  // Goes on with another segment, whose file the same object stands for now, in the same memory.
+  void change_segment(const format::SegmentHeader& header) {
+    header_ = header;
+    window_.forget();
+  }
   const format::SegmentHeader& header() const { return header_; }
 
  private:
   Defect parse(GroupView* view);
-  Defect find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset, uint64_t* bad_offset) const;
+  Defect find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset,
+                         uint64_t* bad_offset) const;
 
   format::SegmentHeader header_;
   FileWindow window_;
@@ -117,15 +128,16 @@ class GroupReader {
 
 // What lies in [from, to) of a segment's file beyond its last good group.
 struct TailEvidence {
-  uint64_t base_lsn = 0;      // set by the caller: the last LSN before, to complete the stamps' low halves
-  bool current = false;       // validly stamped sectors of this life
-  uint64_t used_end = 0;      // end of the last sector that is of this life or damaged; 0: none
+  uint64_t base_lsn =
+      0;  // set by the caller: the last LSN before, to complete the stamps' low halves
+  bool current = false;   // validly stamped sectors of this life
+  uint64_t used_end = 0;  // end of the last sector that is of this life or damaged; 0: none
   bool damaged = false;
   uint64_t damaged_offset = 0;
   bool short_file = false;
-  bool closes = false;        // a close group survives there
-  bool headless = false;      // sectors survive of a group whose header does not
-  uint64_t covered_end = 0;   // end of the last group whose header survives
+  bool closes = false;         // a close group survives there
+  bool headless = false;       // sectors survive of a group whose header does not
+  uint64_t covered_end = 0;    // end of the last group whose header survives
   uint64_t watermark_lsn = 0;  // the highest durable LSN stated there
   uint64_t watermark_end = 0;  // the highest durable end of this file stated there
   uint64_t first_lsn = 0;      // of the first intact group there; 0: none

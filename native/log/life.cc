@@ -33,9 +33,12 @@ Succession succeed(Examination* examination) {
     out.predecessor = examination->before_last;
     out.sequence = last.header.sequence;
     if (examination->tail_end != 0 || torn_files) {
-      // What is cut from it must stay: the whole file goes to the quarantine, its name is not used again.
-      if (examination->tail_end != 0) examination->dead.push_back(segment_name(last.header.sequence));
-      else examination->leftover.push_back(segment_name(last.header.sequence));
+      // What is cut from it must stay: the whole file goes to the quarantine, its name is not used
+      // again.
+      if (examination->tail_end != 0)
+        examination->dead.push_back(segment_name(last.header.sequence));
+      else
+        examination->leftover.push_back(segment_name(last.header.sequence));
       out.sequence = examination->highest_sequence + 1;
     }
     examination->segments.pop_back();
@@ -48,9 +51,12 @@ Succession succeed(Examination* examination) {
 }
 
 // Above every epoch that was seen, in what is cut, too: its records were given LSNs of that number.
-void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, uint64_t highest, format::ControlState* state) {
-  std::erase_if(state->history, [&](const format::Epoch& epoch) { return epoch.first_lsn > last_lsn; });
-  if (state->epoch.number > 0 && state->epoch.first_lsn <= last_lsn) state->history.push_back(state->epoch);
+void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, uint64_t highest,
+                 format::ControlState* state) {
+  std::erase_if(state->history,
+                [&](const format::Epoch& epoch) { return epoch.first_lsn > last_lsn; });
+  if (state->epoch.number > 0 && state->epoch.first_lsn <= last_lsn)
+    state->history.push_back(state->epoch);
   if (state->history.size() > format::kMaxHistory) state->history.erase(state->history.begin());
   state->epoch.number = std::max(state->epoch.number, highest) + 1;
   state->epoch.id = random_id(fs);
@@ -59,8 +65,8 @@ void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, uint64_t highest, format
 
 }  // namespace
 
-Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* examination, LifeStart* start,
-                  format::SegmentHeader* header) {
+Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* examination,
+                  LifeStart* start, format::SegmentHeader* header) {
   const uint64_t last_lsn = examination->report.last_lsn;
   const Succession succession = succeed(examination);
   format::ControlState state = examination->state;
@@ -105,13 +111,15 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
     status = make_segment(fs, spec, &made, &fatal);
   }
   if (status.code == Code::no_space) {
-    // On a full disk a life begins small: nothing can be appended yet, but truncateBefore can make room.
+    // On a full disk a life begins small: nothing can be appended yet, but truncateBefore can make
+    // room.
     spec.file_bytes = format::group_file_bytes(content.stream().size(), spec.block_bytes) +
                       (format::kFirstGroupBlock + format::kControlReserveBlocks) * spec.block_bytes;
     spec.first_piece_bytes = spec.file_bytes;
     status = make_segment(fs, spec, &made, &fatal);
     if (status.ok()) {
-      examination->report.events.push_back("the disk is full: opened with a segment that takes no records yet");
+      examination->report.events.push_back(
+          "the disk is full: opened with a segment that takes no records yet");
     }
   }
   if (!status.ok()) return status;

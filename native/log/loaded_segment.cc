@@ -1,22 +1,25 @@
 #include "log/loaded_segment.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace stonelog::log {
 
 namespace {
 
-// A header that is not intact can be made good from the start group, which repeats the identity: only
-// salvage goes on with such a segment.
+// A header that is not intact can be made good from the start group, which repeats the identity:
+// only salvage goes on with such a segment.
 void rebuild_header(FileWindow* window, LoadedSegment* out) {
   const uint32_t block_bytes = format::kMinBlockBytes;
   const uint8_t* block = nullptr;
   size_t got = 0;
-  if (!window->view(format::kFirstGroupBlock * block_bytes, block_bytes, &block, &got).ok() || got < block_bytes) {
+  if (!window->view(format::kFirstGroupBlock * block_bytes, block_bytes, &block, &got).ok() ||
+      got < block_bytes) {
     return;
   }
   format::GroupHeader group;
-  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence) return;
+  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence)
+    return;
   out->header = format::SegmentHeader{};
   out->header.block_bytes = block_bytes;
   out->header.sequence = group.sequence;
@@ -42,32 +45,38 @@ Status judge_torn_seal(FileWindow& window, LoadedSegment* out) {
   return {};
 }
 
-Status read_seal_and_start(io::File& file, LoadedSegment* out) {
+Status read_seal_and_start(io::File& file, const uint8_t* beginning, size_t size,
+                           LoadedSegment* out) {
   const uint32_t block = out->header.block_bytes;
   GroupReader reader(file, out->header, size_t{format::kFirstGroupBlock + 1} * block);
+  reader.window().fill(0, beginning, size);  // what was read for the header holds both as a rule
   Expectation any;
   any.any = true;
   GroupView view;
   uint64_t bad_offset = 0;
-  Status status = reader.read(uint64_t{block}, 2 * uint64_t{block}, any, &view, &out->seal_defect, &bad_offset);
+  Status status =
+      reader.read(uint64_t{block}, 2 * uint64_t{block}, any, &view, &out->seal_defect, &bad_offset);
   if (!status.ok()) return status;
   if (out->seal_defect == Defect::none) {
     out->seal_group = view.header;
     out->seal = view.control;
-    if (view.header.kind != format::GroupKind::seal || !view.control.has_seal) out->seal_defect = Defect::inconsistent;
+    if (view.header.kind != format::GroupKind::seal || !view.control.has_seal)
+      out->seal_defect = Defect::inconsistent;
   }
   if (out->seal_defect == Defect::nothing || out->seal_defect == Defect::incomplete) {
     status = judge_torn_seal(reader.window(), out);
     if (!status.ok()) return status;
   }
-  status = reader.read(format::kFirstGroupBlock * uint64_t{block}, out->header.file_bytes, any, &view,
-                       &out->start_defect, &out->start_bad_offset);
+  status = reader.read(format::kFirstGroupBlock * uint64_t{block}, out->header.file_bytes, any,
+                       &view, &out->start_defect, &out->start_bad_offset);
   if (!status.ok()) return status;
   if (out->start_defect == Defect::none) {
     out->start_group = view.header;
     out->start = view.control;
-    const bool complete = view.control.has_predecessor && view.control.has_state && view.control.has_head;
-    if (view.header.kind != format::GroupKind::start || !complete) out->start_defect = Defect::inconsistent;
+    const bool complete =
+        view.control.has_predecessor && view.control.has_state && view.control.has_head;
+    if (view.header.kind != format::GroupKind::start || !complete)
+      out->start_defect = Defect::inconsistent;
   }
   return {};
 }
@@ -88,15 +97,17 @@ Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe
   FileWindow window(*file, probe.block_size, 3 * size_t{probe.block_size});
   const uint8_t* block = nullptr;
   size_t got = 0;
-  status = window.view(0, probe.block_size, &block, &got);
+  status = window.view(0, 3 * size_t{probe.block_size}, &block, &got);
   if (!status.ok()) return status;
+  const std::vector<uint8_t> beginning(block, block + got);
   AlignedBuffer padded(probe.block_size);
   std::fill(padded.data(), padded.data() + padded.size(), uint8_t{0});
-  std::copy(block, block + got, padded.data());
+  std::copy(beginning.data(), beginning.data() + std::min<size_t>(got, probe.block_size),
+            padded.data());
   out->header_state = format::decode_segment_header(padded.data(), &out->header, &out->version);
   if (out->header_state == format::HeaderState::damaged) rebuild_header(&window, out);
   if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {
-    return read_seal_and_start(*file, out);
+    return read_seal_and_start(*file, beginning.data(), beginning.size(), out);
   }
   return {};
 }

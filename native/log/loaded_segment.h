@@ -14,6 +14,7 @@ struct LoadedSegment {
   uint32_t version = 0;
   format::HeaderState header_state = format::HeaderState::unwritten;
   format::SegmentHeader header;
+  bool alien = false;           // intact, but of another log, or under another segment's name
   bool header_rebuilt = false;  // damaged, identity taken from the start group
   Defect start_defect = Defect::nothing;
   uint64_t start_bad_offset = 0;
@@ -23,10 +24,12 @@ struct LoadedSegment {
   format::GroupHeader seal_group;
   format::ControlContent seal;
 
-  bool readable() const { return header_state == format::HeaderState::valid || header_rebuilt; }
-  bool started() const { return start_defect == Defect::none; }
+  bool readable() const {
+    return !alien && (header_state == format::HeaderState::valid || header_rebuilt);
+  }
+  bool started() const { return !alien && start_defect == Defect::none; }
   bool life_start() const { return started() && (start_group.flags & format::kLifeStart) != 0; }
-  bool sealed() const { return seal_defect == Defect::none; }
+  bool sealed() const { return !alien && seal_defect == Defect::none; }
   bool closed() const { return sealed() && (seal_group.flags & format::kCloses) != 0; }
 };
 

@@ -37,7 +37,8 @@ class Cleaner {
     if (!cuts()) return {};
     bool created = false;
     Status status = fs_.make_directory(quarantine_, &created);
-    if (status.ok()) {  // also where it exists: an open that was killed may not have synced its name
+    if (status
+            .ok()) {  // also where it exists: an open that was killed may not have synced its name
       status = fs_.sync_directory(options_.directory);
       if (!status.ok()) return status;  // nobody knows which names would survive a power cut
     }
@@ -69,11 +70,13 @@ class Cleaner {
       if (keep_files()) write_report();
       cap();
       Status status = fs_.sync_directory(quarantine_);
-      if (!status.ok()) event("quarantine: what was cut may still be in place: " + describe(status));
+      if (!status.ok())
+        event("quarantine: what was cut may still be in place: " + describe(status));
     }
     for (const std::string& name : examination_->leftover) {
       Status status = fs_.unlink(options_.directory + "/" + name);
-      if (!status.ok()) event("leftover file " + name + " could not be removed: " + describe(status));
+      if (!status.ok())
+        event("leftover file " + name + " could not be removed: " + describe(status));
     }
     give_back_rest();
     if (examination_->leftover.empty() && !cut) return {};
@@ -83,8 +86,9 @@ class Cleaner {
  private:
   void event(std::string text) { examination_->report.events.push_back(std::move(text)); }
   static std::string describe(const Status& status) {
-    return status.syscall != nullptr ? std::string(status.syscall) + " failed with " + std::strerror(status.error)
-                                     : status.detail;
+    return status.syscall != nullptr
+               ? std::string(status.syscall) + " failed with " + std::strerror(status.error)
+               : status.detail;
   }
 
   std::vector<LostRange*> lost_in(uint64_t sequence) {
@@ -100,8 +104,8 @@ class Cleaner {
     const SegmentEntry& last = examination_->segments.back();
     Status status;
     std::string name;
-    // A copy of this name may be of an open that a crash ended, or the only one of an earlier cut: it is used or
-    // left alone, never replaced.
+    // A copy of this name may be of an open that a crash ended, or the only one of an earlier cut:
+    // it is used or left alone, never replaced.
     for (int i = 1; i <= kMostCopies; i++) {
       name = tail_name(i);
       std::unique_ptr<io::File> there;
@@ -115,7 +119,8 @@ class Cleaner {
       status = Status::of(Code::io, "there are too many copies of it");
     }
     if (!status.ok()) {
-      event("the cut tail of " + segment_name(last.header.sequence) + " stays in place: " + describe(status));
+      event("the cut tail of " + segment_name(last.header.sequence) +
+            " stays in place: " + describe(status));
       return;
     }
     examination_->tail_copy = name;
@@ -132,7 +137,9 @@ class Cleaner {
     return std::string(kQuarantineName) + "/" + name + ".epoch" + number(epoch_) + suffix + ".cut";
   }
   bool exists(const std::string& name, std::unique_ptr<io::File>* file) {
-    return fs_.open(options_.directory + "/" + name, io::Access::read, options_.probe.direct, 0, file).ok();
+    return fs_
+        .open(options_.directory + "/" + name, io::Access::read, options_.probe.direct, 0, file)
+        .ok();
   }
   std::string free_file_name(const std::string& name) {
     std::unique_ptr<io::File> there;
@@ -172,7 +179,8 @@ class Cleaner {
     std::unique_ptr<io::File> target;
     const std::string from = options_.directory + "/" + segment_name(last.header.sequence);
     Status status = fs_.open(from, io::Access::read, options_.probe.direct, 0, &source);
-    if (status.ok()) status = fs_.open(to, io::Access::create, options_.probe.direct, options_.file_mode, &target);
+    if (status.ok())
+      status = fs_.open(to, io::Access::create, options_.probe.direct, options_.file_mode, &target);
     if (!status.ok()) return status;
     const uint64_t end = tail_file_end(last);
     AlignedBuffer buffer(kCopyBytes);
@@ -181,7 +189,8 @@ class Cleaner {
       const size_t wanted = static_cast<size_t>(std::min<uint64_t>(kCopyBytes, end - at));
       status = source->read(at, buffer.data(), wanted, &got);
       if (!status.ok() || got == 0) break;
-      if (got < wanted) {  // the file was cut short, not at a block: the copy is filled up with zeros
+      if (got <
+          wanted) {  // the file was cut short, not at a block: the copy is filled up with zeros
         std::fill(buffer.data() + got, buffer.data() + wanted, uint8_t{0});
       }
       const io::Part part{buffer.data(), wanted};
@@ -253,12 +262,14 @@ class Cleaner {
     }
   }
 
-  // The new life states this segment's end, so the blocks behind it are of no more use. Where an earlier life
-  // stated it, that life kept them aside or could not, and only it knew.
+  // The new life states this segment's end, so the blocks behind it are of no more use. Where an
+  // earlier life stated it, that life kept them aside or could not, and only it knew.
   void give_back_rest() {
     if (examination_->segments.empty()) return;
     const SegmentEntry& last = examination_->segments.back();
-    if (last.cut || (examination_->tail_end != 0 && examination_->tail_copy.empty())) return;
+    if (last.cut || last.salvaged ||
+        (examination_->tail_end != 0 && examination_->tail_copy.empty()))
+      return;
     if (last.end >= last.header.file_bytes) return;
     std::unique_ptr<io::File> file;
     const std::string path = options_.directory + "/" + segment_name(last.header.sequence);
@@ -272,33 +283,39 @@ class Cleaner {
   const uint64_t epoch_;
   Examination* examination_;
   const std::string quarantine_;
-  std::vector<std::pair<std::string, std::string>> moves_;  // files cut as a whole, and what they are to be called
+  std::vector<std::pair<std::string, std::string>>
+      moves_;  // files cut as a whole, and what they are to be called
 };
 
 }  // namespace
 
 std::string loss_report_json(const RecoveryReport& report, uint64_t epoch) {
   std::string out = "{\"epoch\": " + number(epoch) + ", \"verdict\": " +
-                    (report.verdict == Verdict::corrupt ? "\"corrupt\"" : "\"torn-tail\"") + ", \"lost\": [";
+                    (report.verdict == Verdict::corrupt ? "\"corrupt\"" : "\"torn-tail\"") +
+                    ", \"lost\": [";
   for (size_t i = 0; i < report.lost.size(); i++) {
     const LostRange& lost = report.lost[i];
-    out += (i == 0 ? "\n  " : ",\n  ") + std::string("{\"from\": ") + number(lost.from) + ", \"to\": " +
-           number(lost.to) + ", \"segment\": " + number(lost.segment) + ", \"offset\": " + number(lost.offset) +
-           ", \"reason\": " + quoted(lost.reason) + ", \"quarantine\": " +
-           (lost.quarantine.empty() ? "null" : quoted(lost.quarantine)) + "}";
+    out += (i == 0 ? "\n  " : ",\n  ") + std::string("{\"from\": ") + number(lost.from) +
+           ", \"to\": " + number(lost.to) + ", \"segment\": " + number(lost.segment) +
+           ", \"offset\": " + number(lost.offset) + ", \"reason\": " + quoted(lost.reason) +
+           ", \"quarantine\": " + (lost.quarantine.empty() ? "null" : quoted(lost.quarantine)) +
+           "}";
   }
   return out + "\n]}\n";
 }
 
-Status keep_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination) {
+Status keep_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch,
+                  Examination* examination) {
   return Cleaner(fs, options, epoch, examination).before_life();
 }
 
-void drop_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination) {
+void drop_aside(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch,
+                Examination* examination) {
   Cleaner(fs, options, epoch, examination).drop_tail();
 }
 
-Status clean_up(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch, Examination* examination) {
+Status clean_up(io::FileSystem& fs, const LifeOptions& options, uint64_t epoch,
+                Examination* examination) {
   return Cleaner(fs, options, epoch, examination).after_life();
 }
 

@@ -1,8 +1,9 @@
-// Examination of a log's files: reads, judges, changes nothing. What follows from it for a log that is
-// opened for writing is life.h.
+// Examination of a log's files: reads, judges, changes nothing. What follows from it for a log that
+// is opened for writing is life.h.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +23,12 @@ struct RecoveryPolicy {
   OnDamage damage = OnDamage::refuse;
   bool scan_all = false;  // sealed segments, too
   bool live = false;      // a writer is at work: its unfinished groups are no evidence
-  bool writing = false;   // the log is to be written: features that only readers may ignore are refused
-  bool sync = true;       // sync unsealed files before believing them (never while live)
+  bool writing =
+      false;  // the log is to be written: features that only readers may ignore are refused
+  // Calls each(0) to each(count - 1), on several threads if the driver has some; in order if not
+  // set.
+  std::function<void(size_t count, const std::function<void(size_t)>& each)> parallel;
+  bool sync = true;  // sync unsealed files before believing them (never while live)
 };
 
 struct LostRange {
@@ -59,9 +64,10 @@ struct SegmentEntry {
   uint64_t last_lsn = 0;   // of the log up to `end`
   uint64_t end = 0;        // bytes that belong to the log
   uint64_t epoch = 0;
-  bool sealed = false;     // the end is proven; the current segment of a writer is not
-  bool cut = false;        // the end is what a later life accepted: behind it may lie what is nowhere else
-  bool salvaged = false;   // accepted in spite of damage: what cannot be read is a known hole
+  bool sealed = false;  // the end is proven; the current segment of a writer is not
+  bool cut =
+      false;  // the end is what a later life accepted: behind it may lie what is nowhere else
+  bool salvaged = false;  // accepted in spite of damage: what cannot be read is a known hole
 };
 
 struct Examination {
@@ -72,16 +78,17 @@ struct Examination {
   format::Id log_id{};
   uint32_t last_checksum = 0;  // of the last accepted group
   uint64_t highest_sequence = 0;
-  uint64_t highest_epoch = 0;  // of any group that was seen
-  format::Predecessor before_last;    // of the last accepted segment
-  uint64_t tail_end = 0;              // end of what is cut from the last accepted segment; 0: nothing
-  std::string tail_copy;              // its copy in the quarantine, relative to the directory; empty: none
-  std::vector<std::string> dead;      // files that are cut as a whole: to be quarantined
-  std::vector<std::string> leftover;  // files that never were or no longer are of the log: to be removed
+  uint64_t highest_epoch = 0;       // of any group that was seen
+  format::Predecessor before_last;  // of the last accepted segment
+  uint64_t tail_end = 0;            // end of what is cut from the last accepted segment; 0: nothing
+  std::string tail_copy;  // its copy in the quarantine, relative to the directory; empty: none
+  std::vector<std::string> dead;  // files that are cut as a whole: to be quarantined
+  std::vector<std::string>
+      leftover;  // files that never were or no longer are of the log: to be removed
 };
 
-// Fails with Code::torn_tail or Code::corrupt where the policy refuses, with the report filled in; with
-// the read error, Code::not_a_log or Code::unsupported_version where it cannot judge.
+// Fails with Code::torn_tail or Code::corrupt where the policy refuses, with the report filled in;
+// with the read error, Code::not_a_log or Code::unsupported_version where it cannot judge.
 Status examine(io::FileSystem& fs, const std::string& directory, const io::Probe& probe,
                const RecoveryPolicy& policy, Examination* out);
 
@@ -91,6 +98,7 @@ bool parse_segment_name(const std::string& name, uint64_t* sequence);
 inline constexpr size_t kScanWindowBytes = 1 << 20;
 inline constexpr char kLockName[] = "LOCK";
 inline constexpr char kQuarantineName[] = "quarantine";
-inline constexpr char kTemporarySuffix[] = ".tmp";  // files of preparation and recycling, never of the log
+inline constexpr char kTemporarySuffix[] =
+    ".tmp";  // files of preparation and recycling, never of the log
 
 }  // namespace stonelog::log

@@ -1,6 +1,6 @@
-// The recovery table: what the evidence proves. One row per combination that decides, in the order in
-// which they are asked; the first row whose evidence is present gives the verdict. What is then done with
-// a verdict is the recovery mode's affair (lib/recovery.ts).
+// The recovery table: what the evidence proves. One row per combination that decides, in the order
+// in which they are asked; the first row whose evidence is present gives the verdict. What is then
+// done with a verdict is the recovery mode's affair (lib/recovery.ts).
 #pragma once
 
 #include <array>
@@ -12,8 +12,9 @@ enum class Verdict : uint8_t { clean = 0, torn_tail = 1, corrupt = 2 };
 
 // Evidence bits, gathered by the examination of a log (recovery.h).
 enum Evidence : uint32_t {
-  kMissingSegment = 1 << 0,    // a file that a later start group or a seal proves to have existed is gone
-  kShortFile = 1 << 1,         // a segment's file is not of the size its header states
+  kMissingSegment =
+      1 << 0,           // a file that a later start group or a seal proves to have existed is gone
+  kShortFile = 1 << 1,  // a segment's file is not of the size its header states
   kDamagedHeader = 1 << 2,     // a segment's identity is not intact
   kDamagedSector = 1 << 3,     // a sector neither its group's, nor unwritten, nor of an older life
   kInconsistent = 1 << 4,      // intact sectors that contradict each other
@@ -39,15 +40,18 @@ inline constexpr std::array<RecoveryRow, 10> kRecoveryTable = {{
     {"damaged-header", kDamagedHeader, Verdict::corrupt, false,
      "the header block is written and synced before the file gets its name, and never again"},
     {"damaged-sector", kDamagedSector, Verdict::corrupt, false,
-     "a sector is written whole or not at all, so a crash leaves it valid, unwritten or of an older life"},
+     "a sector is written whole or not at all, so a crash leaves it valid, unwritten or of an "
+     "older life"},
     {"inconsistent", kInconsistent, Verdict::corrupt, false,
-     "a block is written once in the life of its segment, so no crash mixes contents that contradict"},
+     "a block is written once in the life of its segment, so no crash mixes contents that "
+     "contradict"},
     {"seal-contradicted", kSealContradicted, Verdict::corrupt, false,
      "a seal, a close or an accepted end is written only after everything before it was durable"},
     {"below-watermark", kBelowWatermark, Verdict::corrupt, false,
      "a group states as durable only what the device had confirmed before the group was submitted"},
     {"torn-tail", kTrailing, Verdict::torn_tail, false,
-     "groups in flight may survive in part or in any order; none of them was acknowledged, since what was "
+     "groups in flight may survive in part or in any order; none of them was acknowledged, since "
+     "what was "
      "acknowledged lies before the first gap"},
     {"closed", kClosed, Verdict::clean, true, "the close group or its seal ends the log"},
     {"open-end", 0, Verdict::clean, false, "nothing of this life lies behind the last whole group"},

@@ -13,10 +13,12 @@ using format::SectorState;
 
 namespace {
 
-// How many multiples of 2^16 beyond the nearest LSN are tried where a stamp's low half is ambiguous.
+// How many multiples of 2^16 beyond the nearest LSN are tried where a stamp's low half is
+// ambiguous.
 constexpr int kLsnGuesses = 64;
 
-// Collects the record stream of a row of intact sectors and the places where records are known to start.
+// Collects the record stream of a row of intact sectors and the places where records are known to
+// start.
 class Run {
  public:
   explicit Run(uint64_t* last_lsn) : last_lsn_(last_lsn) {}
@@ -47,7 +49,8 @@ class Run {
     std::vector<SalvagedRecord> batch;
     bool in_batch = false;
     for (size_t at = start_;; at = record.end, lsn++) {
-      if (format::decode_record(stream_.data(), stream_.size(), at, lsn, &record) != format::RecordState::valid) {
+      if (format::decode_record(stream_.data(), stream_.size(), at, lsn, &record) !=
+          format::RecordState::valid) {
         return;  // padding, or the record goes on in a lost sector; a batch begun is incomplete
       }
       const bool part = (record.flags & format::kFlagBatchPart) != 0;
@@ -75,7 +78,8 @@ class Run {
     const uint64_t next = *last_lsn_ + 1;
     uint64_t guess = next + static_cast<uint16_t>(lsn_low_ - next);
     for (int i = 0; i < kLsnGuesses; i++, guess += 1 << 16) {
-      if (format::decode_record(stream_.data(), stream_.size(), start_, guess, record) == format::RecordState::valid &&
+      if (format::decode_record(stream_.data(), stream_.size(), start_, guess, record) ==
+              format::RecordState::valid &&
           format::is_user_record(record->type)) {
         *lsn = guess;
         return true;
@@ -123,7 +127,8 @@ Status salvage_region(GroupReader* reader, uint64_t from, uint64_t limit, uint64
       if (!status.ok()) return status;
     }
     for (size_t i = 0; i < header.block_bytes; i += kSectorBytes) {
-      const SectorState state = format::check_sector(block + i, (at + i) / kSectorBytes, header.tag());
+      const SectorState state =
+          format::check_sector(block + i, (at + i) / kSectorBytes, header.tag());
       if (state == SectorState::valid || state == SectorState::group_start) {
         run.add(block + i, state == SectorState::group_start, region);
       } else {

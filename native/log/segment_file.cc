@@ -17,8 +17,8 @@ constexpr size_t kZeroPieceBytes = 256 << 10;
 
 std::string temporary_path(io::FileSystem& fs, const std::string& directory) {
   char name[64];
-  std::snprintf(name, sizeof name, "/prepare-%016llx%s", static_cast<unsigned long long>(fs.random64()),
-                kTemporarySuffix);
+  std::snprintf(name, sizeof name, "/prepare-%016llx%s",
+                static_cast<unsigned long long>(fs.random64()), kTemporarySuffix);
   return directory + name;
 }
 
@@ -27,7 +27,8 @@ Status write_zeros(io::File& file, uint64_t from, uint64_t to) {
   AlignedBuffer zeros(kZeroPieceBytes);
   std::memset(zeros.data(), 0, zeros.size());
   for (uint64_t at = from; at < to;) {
-    const io::Part part{zeros.data(), static_cast<size_t>(std::min<uint64_t>(kZeroPieceBytes, to - at))};
+    const io::Part part{zeros.data(),
+                        static_cast<size_t>(std::min<uint64_t>(kZeroPieceBytes, to - at))};
     Status status = file.write(at, &part, 1, io::WriteMode::plain);
     if (!status.ok()) return status;
     at += part.size;
@@ -52,8 +53,8 @@ Status write_beginning(io::File& file, const SegmentSpec& spec, MadeSegment* mad
   start.segment_id = made->header.segment_id;
   start.durable_end = made->end;
   format::encode_group(&start, *spec.start_stream, block, group.data());
-  format::stamp_sectors(group.data(), start_bytes / format::kSectorBytes, made->end / format::kSectorBytes,
-                        made->header.tag(), true);
+  format::stamp_sectors(group.data(), start_bytes / format::kSectorBytes,
+                        made->end / format::kSectorBytes, made->header.tag(), true);
   made->start_checksum = start.checksum;
   const io::Part part{group.data(), start_bytes};
   status = file.write(made->end, &part, 1, io::WriteMode::plain);
@@ -61,7 +62,8 @@ Status write_beginning(io::File& file, const SegmentSpec& spec, MadeSegment* mad
   return status;
 }
 
-Status fill(io::FileSystem& fs, const SegmentSpec& spec, const std::string& path, MadeSegment* made) {
+Status fill(io::FileSystem& fs, const SegmentSpec& spec, const std::string& path,
+            MadeSegment* made) {
   std::unique_ptr<io::File> file;
   Status status = fs.open(path, io::Access::create, spec.direct, spec.file_mode, &file);
   if (status.ok()) status = file->reserve(spec.file_bytes, &made->reserved);
@@ -71,7 +73,8 @@ Status fill(io::FileSystem& fs, const SegmentSpec& spec, const std::string& path
   if (!spec.zeroes) {
     made->place.written_end = spec.file_bytes;
   } else if (made->place.written_end < spec.first_piece_bytes) {
-    const uint64_t to = std::min(spec.first_piece_bytes / spec.block_bytes * spec.block_bytes, spec.file_bytes);
+    const uint64_t to =
+        std::min(spec.first_piece_bytes / spec.block_bytes * spec.block_bytes, spec.file_bytes);
     status = write_zeros(*file, made->place.written_end, to);
     made->place.written_end = to;
   }

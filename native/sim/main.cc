@@ -1,5 +1,5 @@
-// sim [--seed N] [--seeds K] [--steps M] [--verbose]: runs K seeds from N on, M engine steps each. A finding
-// prints its seed and the command that replays it, and makes the exit code 1.
+// sim [--seed N] [--seeds K] [--steps M] [--verbose]: runs K seeds from N on, M engine steps each.
+// A finding prints its seed and the command that replays it, and makes the exit code 1.
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -54,12 +54,14 @@ int main(int argc, char** argv) {
     std::printf("seed %" PRIu64 ": %s\n", seed, simulation.describe().c_str());
     if (passed) continue;
     failed++;
-    std::printf("FAILED seed %" PRIu64 ": %s\n  replay: sim --seed %" PRIu64 " --seeds 1 --steps %" PRIu64 " --verbose\n",
+    std::printf("FAILED seed %" PRIu64 ": %s\n  replay: sim --seed %" PRIu64
+                " --seeds 1 --steps %" PRIu64 " --verbose\n",
                 seed, simulation.finding().c_str(), seed, arguments.steps);
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::printf("%" PRIu64 " steps in %.1f s, %.2f million a minute\n", steps, took.count(),
               static_cast<double>(steps) * 60 / took.count() / 1e6);
-  std::printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", arguments.seeds - failed, failed);
+  std::printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", arguments.seeds - failed,
+              failed);
   return failed == 0 ? 0 : 1;
 }

@@ -29,7 +29,8 @@ void Model::fail(const std::string& what) {
 
 void Model::begin_life(uint64_t epoch, const format::Id& epoch_id) {
   if (epoch <= epoch_) fail("epoch " + number(epoch) + " after epoch " + number(epoch_));
-  if (!epoch_ids_.insert(epoch_id).second) fail("the id of epoch " + number(epoch) + " was used before");
+  if (!epoch_ids_.insert(epoch_id).second)
+    fail("the id of epoch " + number(epoch) + " was used before");
   epoch_ = epoch;
   life_++;
   recovered_ = closing_ = closed_ = false;
@@ -38,7 +39,8 @@ void Model::begin_life(uint64_t epoch, const format::Id& epoch_id) {
 }
 
 void Model::admitted(uint64_t first_lsn, const std::vector<uint32_t>& sizes) {
-  if (first_lsn != records_.size()) fail("LSN " + number(first_lsn) + " was given after " + number(last_lsn()));
+  if (first_lsn != records_.size())
+    fail("LSN " + number(first_lsn) + " was given after " + number(last_lsn()));
   const uint64_t last = first_lsn + sizes.size() - 1;
   for (const uint32_t size : sizes) records_.push_back({life_, size, first_lsn, last});
 }
@@ -52,8 +54,10 @@ void Model::submitted(const uint8_t* sectors, size_t size, uint64_t last_lsn) {
 }
 
 void Model::acknowledged(uint64_t lsn) {
-  if (lsn < acknowledged_) fail("durable LSN went back from " + number(acknowledged_) + " to " + number(lsn));
-  if (lsn > submitted_) fail("LSN " + number(lsn) + " was acknowledged, but never handed to the device");
+  if (lsn < acknowledged_)
+    fail("durable LSN went back from " + number(acknowledged_) + " to " + number(lsn));
+  if (lsn > submitted_)
+    fail("LSN " + number(lsn) + " was acknowledged, but never handed to the device");
   acknowledged_ = lsn;
 }
 
@@ -68,19 +72,25 @@ void Model::check_recovered(const log::Examination& examination) {
   const std::string told = std::string(" (row ") + report.row + ")";
   if (report.verdict == log::Verdict::corrupt) fail("a mere crash was taken for damage" + told);
   if (last < acknowledged_) {
-    fail("acknowledged up to " + number(acknowledged_) + ", recovered up to " + number(last) + told);
+    fail("acknowledged up to " + number(acknowledged_) + ", recovered up to " + number(last) +
+         told);
   }
-  if (last > submitted_) fail("recovered up to " + number(last) + ", submitted up to " + number(submitted_) + told);
-  if (last >= not_written_) fail("LSN " + number(not_written_) + " was told not written, but was recovered");
+  if (last > submitted_)
+    fail("recovered up to " + number(last) + ", submitted up to " + number(submitted_) + told);
+  if (last >= not_written_)
+    fail("LSN " + number(not_written_) + " was told not written, but was recovered");
   if (recovered_ && last != last_lsn()) {
-    fail("recovered up to " + number(last_lsn()) + " before and up to " + number(last) + " now" + told);
+    fail("recovered up to " + number(last_lsn()) + " before and up to " + number(last) + " now" +
+         told);
   }
-  if (last >= records_.size()) return fail("recovered up to " + number(last) + ", admitted up to " + number(last_lsn()));
+  if (last >= records_.size())
+    return fail("recovered up to " + number(last) + ", admitted up to " + number(last_lsn()));
   if (last > 0 && last >= report.first_lsn && records_[last].batch_last > last) {
     fail("the batch of LSN " + number(last) + " is recovered in part");
   }
-  const auto head = std::find_if(heads_.begin(), heads_.end(),
-                                 [&](const Head& one) { return one.first_lsn == report.first_lsn; });
+  const auto head = std::find_if(heads_.begin(), heads_.end(), [&](const Head& one) {
+    return one.first_lsn == report.first_lsn;
+  });
   if (head == heads_.end() && report.first_lsn != heads_.front().first_lsn) {
     fail("the log begins at LSN " + number(report.first_lsn) + ", its durable head is " +
          number(heads_.front().first_lsn) + told);
@@ -89,7 +99,8 @@ void Model::check_recovered(const log::Examination& examination) {
     fail("the log was closed, but recovery says otherwise" + told);
   }
   if (report.closed && !closing_) fail("recovery says closed, but nobody closed the log");
-  if (report.closed && last != last_lsn()) fail("the log is closed, but LSNs are missing at its end");
+  if (report.closed && last != last_lsn())
+    fail("the log is closed, but LSNs are missing at its end");
   if (head != heads_.end()) heads_ = {*head};
   records_.resize(last + 1);
   acknowledged_ = submitted_ = last;  // shown to the caller: must not be lost any more
@@ -98,16 +109,18 @@ void Model::check_recovered(const log::Examination& examination) {
 }
 
 void Model::check_record(uint64_t lsn, const uint8_t* data, size_t size) {
-  if (lsn >= records_.size()) return fail("LSN " + number(lsn) + " appears, but was never admitted or was cut");
+  if (lsn >= records_.size())
+    return fail("LSN " + number(lsn) + " appears, but was never admitted or was cut");
   const Record& record = records_[lsn];
-  if (record.size != size) return fail("LSN " + number(lsn) + " has another size than was admitted");
+  if (record.size != size)
+    return fail("LSN " + number(lsn) + " has another size than was admitted");
   scratch_.resize(size);
   fill_payload(record.life, lsn, scratch_.data(), size);
   if (size > 0 && std::memcmp(data, scratch_.data(), size) != 0) {
     uint64_t word = 0;
     if (size >= 8) std::memcpy(&word, data, 8);
-    fail("LSN " + number(lsn) + " is not what life " + number(record.life) + " admitted; it may be of life " +
-         number(word >> 32));
+    fail("LSN " + number(lsn) + " is not what life " + number(record.life) +
+         " admitted; it may be of life " + number(word >> 32));
   }
 }
 
@@ -120,16 +133,18 @@ void Model::pass(uint64_t lsn, const uint8_t* data, size_t size, uint64_t* next,
   *next = lsn + 1;
 }
 
-void Model::read_segment(io::FileSystem& fs, const io::Probe& probe, const log::SegmentEntry& entry, bool salvage,
-                         uint64_t* next, const std::vector<format::Hole>& holes) {
+void Model::read_segment(io::FileSystem& fs, const io::Probe& probe, const log::SegmentEntry& entry,
+                         bool salvage, uint64_t* next, const std::vector<format::Hole>& holes) {
   std::unique_ptr<io::File> file;
   const std::string path = std::string(kDirectory) + "/" + log::segment_name(entry.header.sequence);
-  if (!fs.open(path, io::Access::read, probe.direct, 0, &file).ok()) return fail(path + " cannot be opened");
+  if (!fs.open(path, io::Access::read, probe.direct, 0, &file).ok())
+    return fail(path + " cannot be opened");
   log::GroupReader reader(*file, entry.header, 256 << 10);
   log::GroupView view;
   log::Expectation expected;
   expected.any = true;
-  for (uint64_t at = format::kFirstGroupBlock * uint64_t{entry.header.block_bytes}; at < entry.end;) {
+  for (uint64_t at = format::kFirstGroupBlock * uint64_t{entry.header.block_bytes};
+       at < entry.end;) {
     log::Defect defect = log::Defect::none;
     uint64_t bad = 0;
     Status status = reader.read(at, entry.end, expected, &view, &defect, &bad);
@@ -137,44 +152,52 @@ void Model::read_segment(io::FileSystem& fs, const io::Probe& probe, const log::
     if (defect == log::Defect::none) {
       for (size_t i = 0; i < view.records.size(); i++) {
         const log::RecordRef& record = view.records[i];
-        pass(view.header.first_lsn + i, view.stream + record.payload_offset, record.payload_bytes, next, holes);
+        pass(view.header.first_lsn + i, view.stream + record.payload_offset, record.payload_bytes,
+             next, holes);
       }
       at += view.header.file_bytes;
-      if (!salvage) expected = {view.header.first_lsn + view.header.count, view.header.epoch, view.header.checksum};
+      if (!salvage)
+        expected = {view.header.first_lsn + view.header.count, view.header.epoch,
+                    view.header.checksum};
       continue;
     }
-    if (!salvage || !entry.salvaged) return fail(path + " has a defect at " + number(bad) + " in its accepted part");
+    if (!salvage || !entry.salvaged)
+      return fail(path + " has a defect at " + number(bad) + " in its accepted part");
     log::SalvagedRegion region;
     status = log::salvage_region(&reader, at, entry.end, *next - 1, &region);
     if (!status.ok()) return fail("salvaging " + path + " fails");
     for (const log::SalvagedRecord& record : region.records) {
-      pass(record.lsn, region.payloads.data() + record.payload_offset, record.payload_bytes, next, holes);
+      pass(record.lsn, region.payloads.data() + record.payload_offset, record.payload_bytes, next,
+           holes);
     }
     at = region.resume;
   }
 }
 
-void Model::check_records(io::FileSystem& fs, const io::Probe& probe, const log::Examination& examination,
-                          bool salvage) {
+void Model::check_records(io::FileSystem& fs, const io::Probe& probe,
+                          const log::Examination& examination, bool salvage) {
   const std::vector<format::Hole>& holes = examination.state.holes;
   uint64_t next = examination.report.first_lsn;
   for (const log::SegmentEntry& entry : examination.segments) {
     read_segment(fs, probe, entry, salvage, &next, holes);
-    if (entry.last_lsn + 1 != next && !(entry.last_lsn >= next && format::is_hole(holes, next, entry.last_lsn))) {
-      fail("segment " + number(entry.header.sequence) + " should end with LSN " + number(entry.last_lsn) +
-           ", but LSN " + number(next) + " would be next");
+    if (entry.last_lsn + 1 != next &&
+        !(entry.last_lsn >= next && format::is_hole(holes, next, entry.last_lsn))) {
+      fail("segment " + number(entry.header.sequence) + " should end with LSN " +
+           number(entry.last_lsn) + ", but LSN " + number(next) + " would be next");
     }
     next = std::max(next, entry.last_lsn + 1);
   }
   if (next != examination.report.last_lsn + 1) {
-    fail("the segments end with LSN " + number(next - 1) + ", the report with " + number(examination.report.last_lsn));
+    fail("the segments end with LSN " + number(next - 1) + ", the report with " +
+         number(examination.report.last_lsn));
   }
 }
 
 namespace {
 
-// Visits the stamps of all sectors in segments and in what was kept of them. `settled`: only those that are
-// durable and will stay (a hole punched but not synced may go either way), and not those of older lives.
+// Visits the stamps of all sectors in segments and in what was kept of them. `settled`: only those
+// that are durable and will stay (a hole punched but not synced may go either way), and not those
+// of older lives.
 template <typename Visit>
 void each_stamp(const Disk& disk, bool settled, Visit visit) {
   for (const auto& [name, id] : disk.names) {
@@ -183,7 +206,8 @@ void each_stamp(const Disk& disk, bool settled, Visit visit) {
     const uint64_t sequence = std::strtoull(name.c_str() + wal - 20, nullptr, 10);
     const Inode& file = disk.inodes.at(id);
     const bool whole = wal + 4 == name.size() && file.visible.page(0) != nullptr;
-    const uint32_t tag = whole ? format::load<uint32_t>(file.visible.page(0) + format::kStampTag) : 0;
+    const uint32_t tag =
+        whole ? format::load<uint32_t>(file.visible.page(0) + format::kStampTag) : 0;
     for (uint64_t page = 0; page < file.visible.page_count(); page++) {
       const uint8_t* bytes = file.visible.page(page);
       const uint8_t* durable = file.durable.page(page);
@@ -212,8 +236,8 @@ void Model::check_sectors(const Disk& disk, const Head& head) {
   each_stamp(disk, false, [&](uint64_t stamp, uint64_t) { missing.erase(stamp); });
   for (const auto& [stamp, sequence] : missing) {
     if (sequence < head.first_sequence || sectors_[stamp] < head.first_lsn) continue;
-    fail("recovery gave up a sector of segment " + number(sequence) + " (LSN " + number(sectors_[stamp]) +
-         " or before) that is in no file and not in the quarantine");
+    fail("recovery gave up a sector of segment " + number(sequence) + " (LSN " +
+         number(sectors_[stamp]) + " or before) that is in no file and not in the quarantine");
   }
 }
 

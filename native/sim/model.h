@@ -1,4 +1,5 @@
-// The oracle: what was admitted, handed to the device and acknowledged, and what recovery may make of it.
+// The oracle: what was admitted, handed to the device and acknowledged, and what recovery may make
+// of it.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace stonelog::sim {
 
 inline constexpr char kDirectory[] = "/log";
 
-// The payload of a record is a function of the life that admitted it, its LSN and its size, so that a ghost
-// of an earlier life never passes for it.
+// The payload of a record is a function of the life that admitted it, its LSN and its size, so that
+// a ghost of an earlier life never passes for it.
 void fill_payload(uint64_t life, uint64_t lsn, uint8_t* data, size_t size);
 
 struct ReadRecord {
@@ -43,9 +44,10 @@ class Model {
 
   // What an examination after a mere crash may say; then what was cut is forgotten for good.
   void check_recovered(const log::Examination& examination);
-  // All records that the accepted segments hold, and that they are what was admitted. `salvage` reads on
-  // behind damage; the LSNs of `lost` may be missing then.
-  void check_records(io::FileSystem& fs, const io::Probe& probe, const log::Examination& examination, bool salvage);
+  // All records that the accepted segments hold, and that they are what was admitted. `salvage`
+  // reads on behind damage; the LSNs of `lost` may be missing then.
+  void check_records(io::FileSystem& fs, const io::Probe& probe,
+                     const log::Examination& examination, bool salvage);
 
   // Nothing that reached the disk may vanish in recovery, other than below the head.
   void remember_sectors(const Disk& disk);
@@ -70,9 +72,10 @@ class Model {
   };
 
   void check_record(uint64_t lsn, const uint8_t* data, size_t size);
-  void read_segment(io::FileSystem& fs, const io::Probe& probe, const log::SegmentEntry& entry, bool salvage,
-                    uint64_t* next, const std::vector<format::Hole>& holes);
-  void pass(uint64_t lsn, const uint8_t* data, size_t size, uint64_t* next, const std::vector<format::Hole>& holes);
+  void read_segment(io::FileSystem& fs, const io::Probe& probe, const log::SegmentEntry& entry,
+                    bool salvage, uint64_t* next, const std::vector<format::Hole>& holes);
+  void pass(uint64_t lsn, const uint8_t* data, size_t size, uint64_t* next,
+            const std::vector<format::Hole>& holes);
 
   std::vector<Record> records_ = std::vector<Record>(1);  // by LSN
   uint64_t acknowledged_ = 0;
@@ -85,7 +88,8 @@ class Model {
   uint64_t epoch_ = 0;
   std::set<format::Id> epoch_ids_;
   std::vector<Head> heads_ = {{1, 1}};  // the durable one, then those that may be
-  std::unordered_map<uint64_t, uint64_t> sectors_;  // stamp of a user's sector -> last LSN of its group
+  std::unordered_map<uint64_t, uint64_t>
+      sectors_;  // stamp of a user's sector -> last LSN of its group
   std::unordered_map<uint64_t, uint64_t> remembered_;  // stamp -> sequence of the file it was in
   std::vector<uint8_t> scratch_;
   std::string finding_;

@@ -31,8 +31,10 @@ void Content::read(uint64_t offset, uint8_t* data, size_t size) const {
     const uint64_t within = offset % kPageBytes;
     const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, kPageBytes - within));
     const uint8_t* from = page(offset / kPageBytes);
-    if (from != nullptr) std::memcpy(data, from + within, piece);
-    else std::memset(data, 0, piece);
+    if (from != nullptr)
+      std::memcpy(data, from + within, piece);
+    else
+      std::memset(data, 0, piece);
     offset += piece;
     data += piece;
     size -= piece;
@@ -49,10 +51,14 @@ void Content::write(uint64_t offset, const uint8_t* data, size_t size) {
     if (data == nullptr && piece == kPageBytes) {
       page.reset();
     } else {
-      if (!page) page = std::make_shared<Page>();
-      else if (page.use_count() > 1) page = std::make_shared<Page>(*page);
-      if (data != nullptr) std::memcpy(page->data() + within, data, piece);
-      else std::memset(page->data() + within, 0, piece);
+      if (!page)
+        page = std::make_shared<Page>();
+      else if (page.use_count() > 1)
+        page = std::make_shared<Page>(*page);
+      if (data != nullptr)
+        std::memcpy(page->data() + within, data, piece);
+      else
+        std::memset(page->data() + within, 0, piece);
     }
     offset += piece;
     size -= piece;
@@ -66,7 +72,8 @@ bool Content::operator==(const Content& other) const {
     const uint8_t* mine = page(i);
     const uint8_t* theirs = other.page(i);
     if (mine == theirs) continue;
-    if (std::memcmp(mine != nullptr ? mine : zeros.data(), theirs != nullptr ? theirs : zeros.data(), kPageBytes) != 0) {
+    if (std::memcmp(mine != nullptr ? mine : zeros.data(),
+                    theirs != nullptr ? theirs : zeros.data(), kPageBytes) != 0) {
       return false;
     }
   }
@@ -119,7 +126,8 @@ class SimFile final : public io::File {
 
   Status write(uint64_t offset, const io::Part* parts, int count, io::WriteMode mode) override {
     for (int i = 0; direct_ && i < count; i++) {
-      if (offset % kPageBytes != 0 || parts[i].size % kPageBytes != 0) return failed("pwritev", EINVAL, path_);
+      if (offset % kPageBytes != 0 || parts[i].size % kPageBytes != 0)
+        return failed("pwritev", EINVAL, path_);
     }
     const uint64_t ticket = fs_.begin_write(path_, offset, parts, count, mode);
     fs_.in_flight_.at(ticket).inode = id_;  // the name may be another file's by now
@@ -203,7 +211,8 @@ bool SimFileSystem::counts_down() {
 Status SimFileSystem::enter(Faulty operation, const char* syscall, const std::string& path) {
   operations_++;
   if (crashed_) return failed(syscall, EIO, path);
-  if ((operation & (kReads | kLists | kOpens)) == 0 && counts_down()) return failed(syscall, EIO, path);
+  if ((operation & (kReads | kLists | kOpens)) == 0 && counts_down())
+    return failed(syscall, EIO, path);
   for (SimFault& fault : faults_) {
     if ((fault.operations & operation) == 0 || fault.times == 0) continue;
     if (!fault.path.empty() && path.find(fault.path) == std::string::npos) continue;
@@ -224,7 +233,8 @@ Status SimFileSystem::open(const std::string& path, io::Access access, bool dire
   if (!status.ok()) return status;
   auto name = disk_.names.find(path);
   if (name == disk_.names.end()) {
-    if (access != io::Access::create || disk_.names.count(parent_of(path)) == 0) return failed("openat", ENOENT, path);
+    if (access != io::Access::create || disk_.names.count(parent_of(path)) == 0)
+      return failed("openat", ENOENT, path);
     const uint64_t id = disk_.next_inode++;
     disk_.inodes[id] = Inode{};
     edit({{{path, id}}});
@@ -236,8 +246,10 @@ Status SimFileSystem::open(const std::string& path, io::Access access, bool dire
 
 void SimFileSystem::edit(NameOp op) {
   for (const NameOp::Edit& edit : op.edits) {
-    if (edit.inode == 0) disk_.names.erase(edit.path);
-    else disk_.names[edit.path] = edit.inode;
+    if (edit.inode == 0)
+      disk_.names.erase(edit.path);
+    else
+      disk_.names[edit.path] = edit.inode;
   }
   disk_.pending.push_back(std::move(op));
 }
@@ -246,7 +258,8 @@ Status SimFileSystem::rename(const std::string& from, const std::string& to) {
   Status status = enter(kRenames, "renameat", from);
   if (!status.ok()) return status;
   const auto name = disk_.names.find(from);
-  if (name == disk_.names.end() || disk_.names.count(parent_of(to)) == 0) return failed("renameat", ENOENT, from);
+  if (name == disk_.names.end() || disk_.names.count(parent_of(to)) == 0)
+    return failed("renameat", ENOENT, from);
   const uint64_t id = name->second;
   edit({{{to, id}, {from, 0}}});
   allocated_ = disk_.allocated_bytes();
@@ -268,7 +281,8 @@ Status SimFileSystem::list(const std::string& path, std::vector<std::string>* na
   if (disk_.names.count(path) == 0) return failed("openat", ENOENT, path);
   names->clear();
   for (const auto& [name, id] : disk_.names) {
-    if (name != "/" && parent_of(name) == path) names->push_back(name.substr(name.find_last_of('/') + 1));
+    if (name != "/" && parent_of(name) == path)
+      names->push_back(name.substr(name.find_last_of('/') + 1));
   }
   return {};
 }
@@ -294,15 +308,18 @@ Status SimFileSystem::sync_directory(const std::string& path) {
   if (disk_.names.count(path) == 0) return failed("openat", ENOENT, path);
   std::vector<NameOp> still;
   for (NameOp& op : disk_.pending) {
-    const bool concerned = std::any_of(op.edits.begin(), op.edits.end(),
-                                       [&](const NameOp::Edit& edit) { return parent_of(edit.path) == path; });
+    const bool concerned =
+        std::any_of(op.edits.begin(), op.edits.end(),
+                    [&](const NameOp::Edit& edit) { return parent_of(edit.path) == path; });
     if (!concerned) {
       still.push_back(std::move(op));
       continue;
     }
     for (const NameOp::Edit& edit : op.edits) {
-      if (edit.inode == 0) disk_.durable_names.erase(edit.path);
-      else disk_.durable_names[edit.path] = edit.inode;
+      if (edit.inode == 0)
+        disk_.durable_names.erase(edit.path);
+      else
+        disk_.durable_names[edit.path] = edit.inode;
     }
   }
   disk_.pending = std::move(still);
@@ -343,7 +360,8 @@ Status SimFileSystem::allocate(Inode* file, uint64_t from, uint64_t to, const st
   const uint64_t end = (to + kPageBytes - 1) / kPageBytes;
   if (file->allocated.size() < end) file->allocated.resize(end);
   uint64_t missing = 0;
-  for (uint64_t page = from / kPageBytes; page < end; page++) missing += file->allocated[page] ? 0 : 1;
+  for (uint64_t page = from / kPageBytes; page < end; page++)
+    missing += file->allocated[page] ? 0 : 1;
   if (missing == 0) return {};
   if (allocated_ + missing * kPageBytes > capacity_) return failed(syscall, ENOSPC, path);
   for (uint64_t page = from / kPageBytes; page < end; page++) file->allocated[page] = true;
@@ -362,8 +380,8 @@ void SimFileSystem::check_overlap(const InFlight& op) {
   }
 }
 
-uint64_t SimFileSystem::begin_write(const std::string& path, uint64_t offset, const io::Part* parts, int count,
-                                    io::WriteMode mode) {
+uint64_t SimFileSystem::begin_write(const std::string& path, uint64_t offset, const io::Part* parts,
+                                    int count, io::WriteMode mode) {
   InFlight op;
   op.path = path;
   op.mode = mode;
@@ -377,7 +395,8 @@ uint64_t SimFileSystem::begin_write(const std::string& path, uint64_t offset, co
   }
   if (!zeros) {
     op.write.data.reserve(op.write.size);
-    for (const io::Part& part : op.parts) op.write.data.insert(op.write.data.end(), part.data, part.data + part.size);
+    for (const io::Part& part : op.parts)
+      op.write.data.insert(op.write.data.end(), part.data, part.data + part.size);
   }
   const auto name = disk_.names.find(path);
   op.inode = name == disk_.names.end() ? 0 : name->second;
@@ -428,7 +447,8 @@ Status SimFileSystem::complete(uint64_t ticket) {
 Status SimFileSystem::finish_write(InFlight* op) {
   size_t at = 0;
   for (const io::Part& part : op->parts) {
-    if (!op->write.data.empty() && std::memcmp(part.data, op->write.data.data() + at, part.size) != 0) {
+    if (!op->write.data.empty() &&
+        std::memcmp(part.data, op->write.data.data() + at, part.size) != 0) {
       violation_ = "the bytes of a write to " + op->path + " changed while it was in flight";
     }
     at += part.size;
@@ -454,16 +474,18 @@ Status SimFileSystem::finish_sync(const InFlight& op) {
   Inode& file = inode(op.inode);
   std::vector<UnsyncedWrite> still;
   for (UnsyncedWrite& write : file.unsynced) {
-    if (write.dropped || write.completed > op.issued) still.push_back(std::move(write));
-    else make_durable(&file, write);
+    if (write.dropped || write.completed > op.issued)
+      still.push_back(std::move(write));
+    else
+      make_durable(&file, write);
   }
   file.unsynced = std::move(still);
   file.durable_size = op.issued_size;
   return {};
 }
 
-// The device decides: dropped data is gone at once where reads come from the device (direct I/O), and once
-// it is evicted where they come from the page cache.
+// The device decides: dropped data is gone at once where reads come from the device (direct I/O),
+// and once it is evicted where they come from the page cache.
 void SimFileSystem::sync_failed(Inode* file) {
   for (UnsyncedWrite& write : file->unsynced) write.dropped = write.dropped || random_.chance(50);
   if (!probe_result.direct) return;
@@ -493,7 +515,8 @@ void SimFileSystem::supersede(Inode* file, const UnsyncedWrite& by) {
     const uint64_t to = std::min(write.offset + write.size, by.offset + by.size);
     if (from >= to) continue;
     if (write.superseded.empty()) write.superseded.resize((write.size + kSector - 1) / kSector);
-    for (uint64_t at = from; at < to; at += kSector) write.superseded[(at - write.offset) / kSector] = true;
+    for (uint64_t at = from; at < to; at += kSector)
+      write.superseded[(at - write.offset) / kSector] = true;
   }
 }
 
@@ -548,8 +571,10 @@ void SimFileSystem::crash(Names mode) {
       continue;
     }
     for (const NameOp::Edit& edit : op.edits) {
-      if (edit.inode == 0) disk_.durable_names.erase(edit.path);
-      else disk_.durable_names[edit.path] = edit.inode;
+      if (edit.inode == 0)
+        disk_.durable_names.erase(edit.path);
+      else
+        disk_.durable_names[edit.path] = edit.inode;
     }
   }
   disk_.pending.clear();
@@ -558,7 +583,8 @@ void SimFileSystem::crash(Names mode) {
       if (!tear(&write)) continue;
       make_durable(&file, write);
       // A file that grew without a sync may have grown, its size and data being independent.
-      if (random_.chance(50)) file.durable_size = std::max(file.durable_size, write.offset + write.size);
+      if (random_.chance(50))
+        file.durable_size = std::max(file.durable_size, write.offset + write.size);
     }
     if (file.size != file.durable_size && random_.chance(50)) file.durable_size = file.size;
   }
@@ -574,7 +600,8 @@ void SimFileSystem::lose_cache() {
 
 // The machine comes back with what is durable.
 void SimFileSystem::restart() {
-  for (bool changed = true; changed;) {  // what lies below a directory that was lost is lost with it
+  for (bool changed = true;
+       changed;) {  // what lies below a directory that was lost is lost with it
     changed = false;
     for (auto name = disk_.durable_names.begin(); name != disk_.durable_names.end();) {
       const bool orphan = disk_.durable_names.count(parent_of(name->first)) == 0;
@@ -615,7 +642,8 @@ void SimFileSystem::shorten(const std::string& path, uint64_t size) {
   file.size = file.durable_size = size;
 }
 
-void SimFileSystem::damage(const std::string& path, uint64_t offset, const uint8_t* bytes, size_t size) {
+void SimFileSystem::damage(const std::string& path, uint64_t offset, const uint8_t* bytes,
+                           size_t size) {
   Inode& file = inode(disk_.names.at(path));
   file.durable.write(offset, bytes, size);
   file.visible.write(offset, bytes, size);

@@ -1,16 +1,20 @@
-// A disk with a volatile cache, in memory. What a crash leaves of it is the weakest that POSIX and the
-// device allow:
+// A disk with a volatile cache, in memory. What a crash leaves of it is the weakest that POSIX and
+// the device allow:
 //
-// - A write is durable once a sync of its file that was issued after its completion has returned, or, if it
+// - A write is durable once a sync of its file that was issued after its completion has returned,
+// or, if it
 //   is a DSYNC write, once it has returned itself; a DSYNC write makes nothing else durable.
-// - Every other write, and every write in flight, is kept, lost or torn in contiguous runs of sectors, each
+// - Every other write, and every write in flight, is kept, lost or torn in contiguous runs of
+// sectors, each
 //   independently. Writes to the same sector that did not overlap in time keep their order.
-// - Names (create, rename, unlink, mkdir) pend until their directory is synced; a crash keeps a prefix of
+// - Names (create, rename, unlink, mkdir) pend until their directory is synced; a crash keeps a
+// prefix of
 //   each directory's pending ones (Names::prefix) or any subset (Names::subset).
 // - After a failed sync the data is dropped or stays pending, as the device decides (FAILURES.md).
 //
-// Writes and syncs can be in flight: begin_write() and begin_sync() start them, complete() ends them. The
-// io::File interface does both at once. Files are sparse; a copy of the Disk is cheap (pages are shared).
+// Writes and syncs can be in flight: begin_write() and begin_sync() start them, complete() ends
+// them. The io::File interface does both at once. Files are sparse; a copy of the Disk is cheap
+// (pages are shared).
 #pragma once
 
 #include <array>
@@ -47,9 +51,9 @@ class Content {
 struct UnsyncedWrite {
   uint64_t offset = 0;
   uint64_t size = 0;
-  std::vector<uint8_t> data;  // empty: zeros
-  uint64_t completed = 0;     // number of its completion, ascending; 0: in flight
-  bool dropped = false;       // by a failed sync: a later sync does not make it durable
+  std::vector<uint8_t> data;     // empty: zeros
+  uint64_t completed = 0;        // number of its completion, ascending; 0: in flight
+  bool dropped = false;          // by a failed sync: a later sync does not make it durable
   std::vector<bool> superseded;  // sectors that a later DSYNC write holds; empty: none
 };
 
@@ -119,7 +123,8 @@ class SimFileSystem final : public io::FileSystem {
   Status sync_directory(const std::string& path) override;
   Status free_bytes(const std::string& path, uint64_t* bytes) override;
   Status identity(const std::string& path, uint64_t* device, uint64_t* inode) override;
-  Status probe(const std::string& directory, io::DirectIo wish, bool may_write, io::Probe* probe) override;
+  Status probe(const std::string& directory, io::DirectIo wish, bool may_write,
+               io::Probe* probe) override;
   Status lock(const std::string& path, uint32_t mode, std::unique_ptr<io::Lock>* lock) override;
   Status is_locked(const std::string& path, bool* locked, uint64_t* pid) override;
   uint64_t random64() override { return random_.next(); }
@@ -175,7 +180,8 @@ class SimFileSystem final : public io::FileSystem {
   bool counts_down();
   Inode& inode(uint64_t id) { return disk_.inodes.at(id); }
   void edit(NameOp op);
-  Status allocate(Inode* file, uint64_t from, uint64_t to, const std::string& path, const char* syscall);
+  Status allocate(Inode* file, uint64_t from, uint64_t to, const std::string& path,
+                  const char* syscall);
   void check_overlap(const InFlight& op);
   void apply_visible(Inode* file, const UnsyncedWrite& write);
   void make_durable(Inode* file, const UnsyncedWrite& write);

@@ -66,7 +66,8 @@ uint64_t SimLog::append_batch(const std::vector<std::string>& data) {
     records[i].size = data[i].size();
     format::sum_payload(records[i].data, records[i].size, &records[i].sum);
   }
-  const log::Admission admission = engine->admit(records.data(), records.size(), log::Durability::group, now_ns);
+  const log::Admission admission =
+      engine->admit(records.data(), records.size(), log::Durability::group, now_ns);
   if (admission.code != Code::ok) return 0;
   if (admission.copy_pending) {
     engine->copy_payloads(admission, records.data(), records.size());
@@ -89,7 +90,8 @@ void SimLog::perform(const log::Op& op) {
   } else {
     io::Part parts[2];
     for (int i = 0; i < op.part_count; i++) parts[i] = {op.parts[i], op.sizes[i]};
-    status = fs.complete(fs.begin_write(path(op.segment), op.offset, parts, op.part_count, op.mode));
+    status =
+        fs.complete(fs.begin_write(path(op.segment), op.offset, parts, op.part_count, op.mode));
   }
   engine->completed(op, status, now_ns);
 }
@@ -97,7 +99,8 @@ void SimLog::perform(const log::Op& op) {
 void SimLog::land(const log::Op& op) {
   io::Part parts[2];
   for (int i = 0; i < op.part_count; i++) parts[i] = {op.parts[i], op.sizes[i]};
-  (void)fs.complete(fs.begin_write(path(op.segment), op.offset, parts, op.part_count, io::WriteMode::dsync));
+  (void)fs.complete(
+      fs.begin_write(path(op.segment), op.offset, parts, op.part_count, io::WriteMode::dsync));
 }
 
 void SimLog::chores() {
@@ -114,9 +117,12 @@ void SimLog::chores() {
     log::MadeSegment made;
     bool fatal = false;
     Status status = log::make_segment(fs, spec, &made, &fatal);
-    if (status.ok()) engine->segment_ready(made.place);
-    else if (fatal) engine->poison(status);
-    else engine->segment_failed(status.code, now_ns);
+    if (status.ok())
+      engine->segment_ready(made.place);
+    else if (fatal)
+      engine->poison(status);
+    else
+      engine->segment_failed(status.code, now_ns);
   }
 }
 
@@ -141,7 +147,8 @@ void SimLog::rotate() {
 bool SimLog::close() {
   engine->begin_close(now_ns);
   run();
-  for (const log::SegmentPlace& place : engine->take_prepared()) (void)fs.unlink(path(place.sequence));
+  for (const log::SegmentPlace& place : engine->take_prepared())
+    (void)fs.unlink(path(place.sequence));
   return engine->closed();
 }
 
@@ -168,13 +175,15 @@ std::vector<std::string> SimLog::read_all() {
     log::GroupView view;
     log::Expectation any;
     any.any = true;
-    for (uint64_t at = format::kFirstGroupBlock * uint64_t{entry.header.block_bytes}; at < entry.end;) {
+    for (uint64_t at = format::kFirstGroupBlock * uint64_t{entry.header.block_bytes};
+         at < entry.end;) {
       log::Defect defect = log::Defect::none;
       uint64_t bad = 0;
       if (!reader.read(at, entry.end, any, &view, &defect, &bad).ok()) break;
       if (defect == log::Defect::none) {
         for (size_t i = 0; i < view.records.size(); i++) {
-          take(view.header.first_lsn + i, view.stream + view.records[i].payload_offset, view.records[i].payload_bytes);
+          take(view.header.first_lsn + i, view.stream + view.records[i].payload_offset,
+               view.records[i].payload_bytes);
         }
         at += view.header.file_bytes;
         continue;

@@ -1,5 +1,5 @@
-// A whole log on the simulated disk, driven one operation at a time: for tests that craft what recovery is
-// to judge. Sizes are small: segments of 128 KiB.
+// A whole log on the simulated disk, driven one operation at a time: for tests that craft what
+// recovery is to judge. Sizes are small: segments of 128 KiB.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,7 @@ class SimLog {
 
   uint64_t append(const std::string& data, log::Durability durability = log::Durability::group);
   uint64_t append_batch(const std::vector<std::string>& data);
-  void run();  // until nothing is left to do
+  void run();        // until nothing is left to do
   void wait_idle();  // past the idle watermark
   void rotate();
   bool close();
@@ -42,6 +42,8 @@ class SimLog {
   log::EngineOptions options;
   std::unique_ptr<log::Engine> engine;
   uint64_t now_ns = 1;
+
+  const format::Id& log_id() const { return log_id_; }
 
  private:
   void perform(const log::Op& op);

@@ -23,11 +23,13 @@ constexpr uint64_t kMillisecond = 1'000'000;
 
 std::string describe_examination(const log::Examination& examination) {
   const log::RecoveryReport& report = examination.report;
-  std::string out = report.row + ", LSNs " + std::to_string(report.first_lsn) + " to " + std::to_string(report.last_lsn) +
-                    ", epoch " + std::to_string(report.epoch) + ", segments";
+  std::string out = report.row + ", LSNs " + std::to_string(report.first_lsn) + " to " +
+                    std::to_string(report.last_lsn) + ", epoch " + std::to_string(report.epoch) +
+                    ", segments";
   for (const log::SegmentEntry& entry : examination.segments) {
-    out += " " + std::to_string(entry.header.sequence) + (entry.sealed ? "s" : "") + (entry.cut ? "c" : "") + "[" +
-           std::to_string(entry.first_lsn) + "-" + std::to_string(entry.last_lsn) + "]";
+    out += " " + std::to_string(entry.header.sequence) + (entry.sealed ? "s" : "") +
+           (entry.cut ? "c" : "") + "[" + std::to_string(entry.first_lsn) + "-" +
+           std::to_string(entry.last_lsn) + "]";
   }
   for (const std::string& name : examination.dead) out += " dead " + name;
   for (const std::string& name : examination.leftover) out += " leftover " + name;
@@ -40,7 +42,9 @@ Simulation::Simulation(const SimulationOptions& options)
 }
 
 void Simulation::say(const std::string& text) const {
-  if (options_.verbose) std::printf("  step %llu: %s\n", static_cast<unsigned long long>(counters_.steps), text.c_str());
+  if (options_.verbose)
+    std::printf("  step %llu: %s\n", static_cast<unsigned long long>(counters_.steps),
+                text.c_str());
 }
 
 void Simulation::configure() {
@@ -82,7 +86,8 @@ std::string Simulation::path_of(uint64_t sequence) const {
 
 bool Simulation::run() {
   bool created = false;
-  if (!io::make_directories(fs_, kDirectory, &created).ok()) model_.fail("the directory cannot be made");
+  if (!io::make_directories(fs_, kDirectory, &created).ok())
+    model_.fail("the directory cannot be made");
   while (good() && counters_.steps < options_.steps) {
     recover();
     if (good()) live();
@@ -126,8 +131,10 @@ void Simulation::recover() {
       continue;
     }
     counters_.recovery_crashes++;
-    if (random_.chance(30)) fs_.kill();
-    else fs_.crash(names_);
+    if (random_.chance(30))
+      fs_.kill();
+    else
+      fs_.crash(names_);
   }
 }
 
@@ -140,7 +147,8 @@ bool Simulation::examine_once(log::Examination* examination) {
     say("refused: " + describe_examination(*examination));
     for (const auto& [name, id] : fs_.disk().names) say("  " + name);
   }
-  if (fs_.probe_result.direct && !fs_.disk().looks_like(before)) model_.fail("the examination changed a file");
+  if (fs_.probe_result.direct && !fs_.disk().looks_like(before))
+    model_.fail("the examination changed a file");
   return good();
 }
 
@@ -163,7 +171,8 @@ bool Simulation::try_recover() {
   Status status = log::begin_life(fs_, life_options_, &examination, &start, &header);
   if (good()) model_.check_sectors(fs_.disk(), head);
   if (!good()) say(fs_.crashed() ? "in a crash" : "not in a crash");
-  for (const auto& [name, id] : fs_.disk().names) if (!good()) say("  " + name);
+  for (const auto& [name, id] : fs_.disk().names)
+    if (!good()) say("  " + name);
   for (const std::string& event : examination.report.events) say(event);
   if (fs_.crashed() || !good()) return false;
   if (!status.ok()) {
@@ -174,14 +183,16 @@ bool Simulation::try_recover() {
   fs_.crash(names_);  // what was cut is kept even if the power fails at once
   model_.check_sectors(fs_.disk(), head);
   fs_.restore(now);
-  if (start.last_lsn != model_.last_lsn()) model_.fail("the life begins behind another LSN than was recovered");
+  if (start.last_lsn != model_.last_lsn())
+    model_.fail("the life begins behind another LSN than was recovered");
   model_.begin_life(start.state.epoch.number, start.state.epoch.id);
   log_id_ = header.log_id;
   sealed_.clear();
   for (const log::SegmentEntry& entry : examination.segments) {
     sealed_.push_back({entry.header.sequence, entry.first_lsn});
   }
-  engine_ = std::make_unique<log::Engine>(engine_options_, ring_->data(), seal_block_->data(), start, now_);
+  engine_ = std::make_unique<log::Engine>(engine_options_, ring_->data(), seal_block_->data(),
+                                          start, now_);
   counters_.lives++;
   return good();
 }
@@ -194,9 +205,12 @@ void Simulation::live() {
     constexpr uint32_t kinds[] = {kWrites, kSyncs, kReserves, kRenames, kDirectorySyncs, kUnlinks};
     constexpr int errors[] = {EIO, ENOSPC, EDQUOT};
     const uint64_t times = random_.chance(60) ? 1 : random_.between(2, 20);
-    fs_.add({kinds[random_.below(6)], random_.below(random_.chance(50) ? 20 : 200), times, errors[random_.below(3)], ""});
+    fs_.add({kinds[random_.below(6)], random_.below(random_.chance(50) ? 20 : 200), times,
+             errors[random_.below(3)], ""});
   }
-  if (tight_) fs_.set_capacity(fs_.disk().allocated_bytes() + random_.below(5) * engine_options_.segment_bytes);
+  if (tight_)
+    fs_.set_capacity(fs_.disk().allocated_bytes() +
+                     random_.below(5) * engine_options_.segment_bytes);
   if (random_.chance(30)) fs_.crash_after(random_.below(300));
   for (uint64_t i = 0; i < length && good() && !fs_.crashed() && !engine_->closed(); i++) step();
 }
@@ -205,21 +219,36 @@ void Simulation::step() {
   counters_.steps++;
   now_ += random_.below(100'000);
   const uint64_t what = random_.below(100);
-  if (what < 26) admit_one();
-  else if (what < 30) admit_batch();
-  else if (what < 36) finish_copy();
-  else if (what < 60) start_op();
-  else if (what < 84) finish_op();
-  else if (what < 90) chore();
-  else if (what < 93) engine_->tick(now_);
-  else if (what < 94) engine_->demand_all();
-  else if (what < 96) move_head();
-  else if (what < 97) release();
-  else if (what < 98) now_ += random_.below(40) * kMillisecond;
-  else if (random_.rarely(8)) (void)engine_->rotate(now_);
-  else if (random_.rarely(40)) check_liveness();
-  else if (tight_ && random_.rarely(10)) fs_.set_capacity(UINT64_MAX);
-  else engine_->publish();
+  if (what < 26)
+    admit_one();
+  else if (what < 30)
+    admit_batch();
+  else if (what < 36)
+    finish_copy();
+  else if (what < 60)
+    start_op();
+  else if (what < 84)
+    finish_op();
+  else if (what < 90)
+    chore();
+  else if (what < 93)
+    engine_->tick(now_);
+  else if (what < 94)
+    engine_->demand_all();
+  else if (what < 96)
+    move_head();
+  else if (what < 97)
+    release();
+  else if (what < 98)
+    now_ += random_.below(40) * kMillisecond;
+  else if (random_.rarely(8))
+    (void)engine_->rotate(now_);
+  else if (random_.rarely(40))
+    check_liveness();
+  else if (tight_ && random_.rarely(10))
+    fs_.set_capacity(UINT64_MAX);
+  else
+    engine_->publish();
   note_progress();
 }
 
@@ -246,10 +275,11 @@ void Simulation::admit_one() {
   payload_.resize(size);
   fill_payload(model_.life(), lsn, payload_.data(), size);
   Code code = Code::ok;
-  const uint64_t given = engine_->admit_one(payload_.data(), size, crc32c::extend(0, payload_.data(), size),
-                                            durability(), now_, &code);
+  const uint64_t given = engine_->admit_one(
+      payload_.data(), size, crc32c::extend(0, payload_.data(), size), durability(), now_, &code);
   if (code != Code::ok) {
-    if (given != 0 || engine_->last_lsn() != lsn - 1) model_.fail("a refused record was given an LSN");
+    if (given != 0 || engine_->last_lsn() != lsn - 1)
+      model_.fail("a refused record was given an LSN");
     if (code == Code::no_space) counters_.refused_space++;
     return;
   }
@@ -264,7 +294,8 @@ void Simulation::admit_batch() {
   std::vector<uint32_t> sizes;
   const uint64_t lsn = engine_->last_lsn() + 1;
   for (size_t i = 0; i < count; i++) {
-    sizes.push_back(count == 1 ? static_cast<uint32_t>(random_.below(72 << 10)) : record_size() / 2);
+    sizes.push_back(count == 1 ? static_cast<uint32_t>(random_.below(72 << 10))
+                               : record_size() / 2);
     std::vector<uint8_t> payload(sizes.back() + 1);
     fill_payload(model_.life(), lsn + i, payload.data(), sizes.back());
     copy.payloads.push_back(std::move(payload));
@@ -311,7 +342,8 @@ void Simulation::start_op() {
       model_.fail("a group is submitted whose header cannot be decoded");
     }
     if (op.kind == OpKind::write && group.count > 0) {
-      if (group.first_lsn != model_.submitted_lsn() + 1) model_.fail("groups are not submitted in LSN order");
+      if (group.first_lsn != model_.submitted_lsn() + 1)
+        model_.fail("groups are not submitted in LSN order");
       for (int i = 0; i < op.part_count; i++) {
         model_.submitted(op.parts[i], op.sizes[i], group.first_lsn + group.count - 1);
       }
@@ -329,9 +361,12 @@ void Simulation::finish_op() {
   Status status = fs_.complete(running.ticket);
   if (fs_.crashed()) return;
   const bool was_poisoned = engine_->poisoned();
-  if (running.op.kind == OpKind::none) engine_->zeroed(running.chore, status);
-  else engine_->completed(running.op, status, now_);
-  if (!status.ok() && !engine_->poisoned()) model_.fail("a failed operation on a live segment did not poison");
+  if (running.op.kind == OpKind::none)
+    engine_->zeroed(running.chore, status);
+  else
+    engine_->completed(running.op, status, now_);
+  if (!status.ok() && !engine_->poisoned())
+    model_.fail("a failed operation on a live segment did not poison");
   if (!was_poisoned && engine_->poisoned()) say("poisoned");
   note_progress();
 }
@@ -371,9 +406,12 @@ void Simulation::prepare() {
   bool fatal = false;
   Status status = log::make_segment(fs_, spec, &made, &fatal);
   if (fs_.crashed()) return;
-  if (status.ok()) engine_->segment_ready(made.place);
-  else if (fatal) engine_->poison(status);
-  else engine_->segment_failed(status.code, now_);
+  if (status.ok())
+    engine_->segment_ready(made.place);
+  else if (fatal)
+    engine_->poison(status);
+  else
+    engine_->segment_failed(status.code, now_);
 }
 
 void Simulation::zero(const log::Chore& chore) {
@@ -388,7 +426,8 @@ void Simulation::zero(const log::Chore& chore) {
 void Simulation::give_back(const log::Chore& chore) {
   std::unique_ptr<io::File> file;
   const std::string path = path_of(chore.sequence);
-  if (!fs_.open(path, io::Access::read_write, fs_.probe_result.direct, 0, &file).ok()) return;  // released
+  if (!fs_.open(path, io::Access::read_write, fs_.probe_result.direct, 0, &file).ok())
+    return;  // released
   (void)file->punch(chore.from, chore.to);
 }
 
@@ -403,17 +442,20 @@ void Simulation::move_head() {
   uint64_t group = 0;
   if (engine_->set_head(head.first_lsn, head.first_sequence, now_, &group) != Code::ok) return;
   model_.head_requested(head);
-  say("head " + std::to_string(head.first_lsn) + " of segment " + std::to_string(head.first_sequence));
+  say("head " + std::to_string(head.first_lsn) + " of segment " +
+      std::to_string(head.first_sequence));
   pending_heads_.push_back({head, group});
 }
 
 // Only once the new head is durable may the files below it go.
 void Simulation::release() {
-  while (!sealed_.empty() && sealed_.front().sequence < model_.head().first_sequence && !fs_.crashed()) {
+  while (!sealed_.empty() && sealed_.front().sequence < model_.head().first_sequence &&
+         !fs_.crashed()) {
     const std::string path = path_of(sealed_.front().sequence);
     const Inode* inode = fs_.disk().find(path);
     if (recycles_ && inode != nullptr && recyclable_.size() < 2 && random_.chance(70)) {
-      const std::string kept = std::string(kDirectory) + "/recycle-" + std::to_string(sealed_.front().sequence) + ".tmp";
+      const std::string kept =
+          std::string(kDirectory) + "/recycle-" + std::to_string(sealed_.front().sequence) + ".tmp";
       uint32_t tag = 0;
       std::memcpy(&tag, inode->visible.page(0) + format::kStampTag, sizeof tag);
       Status status = fs_.rename(path, kept);
@@ -430,7 +472,8 @@ void Simulation::note_progress() {
   if (fs_.crashed()) return;
   if (engine_->poisoned()) {
     model_.not_written_from(engine_->first_not_written_lsn());
-    if (engine_->durable_lsn() != model_.acknowledged_lsn()) model_.fail("acknowledged after a failure");
+    if (engine_->durable_lsn() != model_.acknowledged_lsn())
+      model_.fail("acknowledged after a failure");
     return;
   }
   const uint64_t before = model_.acknowledged_lsn();
@@ -457,19 +500,23 @@ void Simulation::quiesce() {
     start_op();
     if (running_.size() == had) {
       finish_op();
-      if (prepare_wanted_) prepare();
-      else chore();
+      if (prepare_wanted_)
+        prepare();
+      else
+        chore();
       engine_->tick(now_);
       now_ += 30 * kMillisecond;
     }
     note_progress();
     counters_.steps++;
-    idle = had == 0 && running_.empty() && operations == fs_.operations() && !prepare_wanted_ ? idle + 1 : 0;
+    idle = had == 0 && running_.empty() && operations == fs_.operations() && !prepare_wanted_
+               ? idle + 1
+               : 0;
   }
 }
 
-// Ensures that nothing waits for ever: after a pause all is durable that was to be, and the largest record
-// is admitted.
+// Ensures that nothing waits for ever: after a pause all is durable that was to be, and the largest
+// record is admitted.
 void Simulation::check_liveness() {
   if (!faults_ && engine_->closing() == false) {
     fs_.set_capacity(UINT64_MAX);
@@ -478,11 +525,13 @@ void Simulation::check_liveness() {
     if (!engine_->ready()) {
       return model_.fail("nothing is under way, but the engine does not get ready: " +
                          std::to_string(engine_->pending_bytes()) + " bytes pending, durable LSN " +
-                         std::to_string(engine_->durable_lsn()) + " of " + std::to_string(engine_->last_lsn()) + ", " +
+                         std::to_string(engine_->durable_lsn()) + " of " +
+                         std::to_string(engine_->last_lsn()) + ", " +
                          std::to_string(engine_->live().size()) + " unsealed segments" +
                          (engine_->space_refused() ? ", space refused" : ""));
     }
-    const size_t size = static_cast<size_t>(std::min(engine_options_.queue_bytes, engine_options_.segment_bytes - (64 << 10)));
+    const size_t size = static_cast<size_t>(
+        std::min(engine_options_.queue_bytes, engine_options_.segment_bytes - (64 << 10)));
     std::vector<uint8_t> payload(size);
     for (int attempt = 0; good(); attempt++) {
       const uint64_t lsn = engine_->last_lsn() + 1;
@@ -511,7 +560,8 @@ void Simulation::finish_close() {
   quiesce();
   if (fs_.crashed() || engine_->poisoned() || !good()) return;
   if (!engine_->closed()) return model_.fail("the close does not end");
-  if (engine_->durable_lsn() != model_.last_lsn()) model_.fail("closed, but not all records are durable");
+  if (engine_->durable_lsn() != model_.last_lsn())
+    model_.fail("closed, but not all records are durable");
   model_.closed();
   counters_.closes++;
   for (const log::SegmentPlace& place : engine_->take_prepared()) {
@@ -528,7 +578,8 @@ void Simulation::after_poisoning() {
     if (engine_->next_op(now_, 0, &op)) model_.fail("something is submitted after a failure");
     if (engine_->next_chore(now_, &next)) model_.fail("a chore is given out after a failure");
     Code code = Code::ok;
-    if (engine_->admit_one(nullptr, 0, 0, log::Durability::group, now_, &code) != 0 || code != Code::poisoned) {
+    if (engine_->admit_one(nullptr, 0, 0, log::Durability::group, now_, &code) != 0 ||
+        code != Code::poisoned) {
       model_.fail("a record is admitted after a failure");
     }
     finish_op();
@@ -539,8 +590,10 @@ void Simulation::after_poisoning() {
 
 void Simulation::end_life() {
   counters_.rotations += engine_->counters().rotations;
-  if (!fs_.crashed() && engine_->poisoned()) after_poisoning();
-  else if (!fs_.crashed() && random_.chance(15)) finish_close();
+  if (!fs_.crashed() && engine_->poisoned())
+    after_poisoning();
+  else if (!fs_.crashed() && random_.chance(15))
+    finish_close();
   if (!good()) return;
   if (random_.chance(25)) {
     say("kill");
@@ -559,11 +612,13 @@ std::string Simulation::describe() const {
   const SimulationCounters& c = counters_;
   const auto n = [](uint64_t value) { return static_cast<unsigned long long>(value); };
   std::snprintf(text, sizeof text,
-                "%llu steps, %llu lives, %llu crashes (+%llu in recovery), %llu kills, %llu closes, %llu failures, "
-                "%llu damages, %llu records, %llu acknowledged, %llu torn tails, %llu LSNs cut, %llu rotations",
-                n(c.steps), n(c.lives), n(c.crashes), n(c.recovery_crashes), n(c.kills), n(c.closes),
-                n(c.poisonings), n(c.damages), n(c.records), n(c.acknowledged), n(c.torn_tails), n(c.cut_lsns),
-                n(c.rotations));
+                "%llu steps, %llu lives, %llu crashes (+%llu in recovery), %llu kills, %llu "
+                "closes, %llu failures, "
+                "%llu damages, %llu records, %llu acknowledged, %llu torn tails, %llu LSNs cut, "
+                "%llu rotations",
+                n(c.steps), n(c.lives), n(c.crashes), n(c.recovery_crashes), n(c.kills),
+                n(c.closes), n(c.poisonings), n(c.damages), n(c.records), n(c.acknowledged),
+                n(c.torn_tails), n(c.cut_lsns), n(c.rotations));
   return text;
 }
 

@@ -1,5 +1,6 @@
-// One seeded run: lives of a log, each ended by a crash, a kill, a close or a failure, each followed by
-// recoveries that may be crashed themselves. Single-threaded; every completion comes when chance says.
+// One seeded run: lives of a log, each ended by a crash, a kill, a close or a failure, each
+// followed by recoveries that may be crashed themselves. Single-threaded; every completion comes
+// when chance says.
 #pragma once
 
 #include <memory>
@@ -91,7 +92,8 @@ class Simulation {
   void damage_group(const std::vector<Place>& places);
   void cut_at_damage(const std::string& what, uint64_t last_lsn, uint64_t sequence);
   void salvage_damage(const std::string& what, const Place& place);
-  void live_on(const std::string& what, log::Examination* examination, uint64_t epoch, const Head& head, bool salvaged);
+  void live_on(const std::string& what, log::Examination* examination, uint64_t epoch,
+               const Head& head, bool salvaged);
   void damage_identity(const std::vector<Place>& places);
 
   // life

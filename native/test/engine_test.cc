@@ -1,4 +1,5 @@
-// The engine as a state machine: operations are completed by hand, in any order and with any outcome.
+// The engine as a state machine: operations are completed by hand, in any order and with any
+// outcome.
 #include <doctest/doctest.h>
 
 #include <cerrno>
@@ -47,7 +48,9 @@ struct Fixture {
   std::vector<uint8_t> data = std::vector<uint8_t>(200 << 10);
 
   explicit Fixture(const EngineOptions& wanted = small_options(), uint64_t last_lsn = 0)
-      : options(wanted), ring(ring_bytes(wanted)), seal_block(wanted.block_bytes),
+      : options(wanted),
+        ring(ring_bytes(wanted)),
+        seal_block(wanted.block_bytes),
         engine(wanted, ring.data(), seal_block.data(), start(wanted, last_lsn), now) {}
 
   static LifeStart start(const EngineOptions& options, uint64_t last_lsn) {
@@ -61,8 +64,8 @@ struct Fixture {
 
   uint64_t append(Durability durability = Durability::group, size_t size = 100) {
     if (!format::is_chunked(size)) {
-      const uint64_t lsn =
-          engine.admit_one(data.data(), size, crc32c::extend(0, data.data(), size), durability, now, &code);
+      const uint64_t lsn = engine.admit_one(data.data(), size, crc32c::extend(0, data.data(), size),
+                                            durability, now, &code);
       engine.publish();
       return lsn;
     }
@@ -113,7 +116,8 @@ format::GroupHeader header_of(const Op& op, const EngineOptions& options) {
 
 }  // namespace
 
-// ensures that of several groups in flight none is acknowledged before all earlier ones are durable.
+// ensures that of several groups in flight none is acknowledged before all earlier ones are
+// durable.
 TEST_CASE("engine: out-of-order completions are acknowledged in order") {
   Fixture f;
   std::vector<Op> ops;
@@ -233,7 +237,8 @@ TEST_CASE("engine: a group waits for the zeroing of its blocks") {
   CHECK(f.engine.durable_lsn() == 1);
 }
 
-// ensures that a full queue refuses without an LSN, and that what nobody waits for is synced to make room.
+// ensures that a full queue refuses without an LSN, and that what nobody waits for is synced to
+// make room.
 TEST_CASE("engine: back-pressure takes no LSN and passes") {
   Fixture f;
   uint64_t last = 0;
@@ -258,7 +263,8 @@ TEST_CASE("engine: small unsynced groups do not block the ring") {
       f.finish_all();
       Chore chore;
       while (f.engine.next_chore(f.now, &chore)) {
-        if (chore.kind == ChoreKind::prepare) f.engine.segment_ready(place(chore.sequence, f.options));
+        if (chore.kind == ChoreKind::prepare)
+          f.engine.segment_ready(place(chore.sequence, f.options));
       }
       REQUIRE(f.engine.ready());
       REQUIRE(f.append(Durability::none, 10) != 0);
@@ -267,7 +273,8 @@ TEST_CASE("engine: small unsynced groups do not block the ring") {
   }
 }
 
-// ensures that unsynced records over half of the queue are synced once the demand of earlier ones is met.
+// ensures that unsynced records over half of the queue are synced once the demand of earlier ones
+// is met.
 TEST_CASE("engine: a half-full queue becomes ready by itself") {
   Fixture f;
   f.prepare();
@@ -293,7 +300,8 @@ TEST_CASE("engine: a large record is not refused for ever") {
   CHECK(f.append(Durability::none, 64 << 10) == 5);
 }
 
-// ensures that an admitted record never lacks space: without a prepared segment the call is refused.
+// ensures that an admitted record never lacks space: without a prepared segment the call is
+// refused.
 TEST_CASE("engine: no space refuses without LSN and resumes by itself") {
   Fixture f;
   while (f.append(Durability::group, 8000) != 0) f.finish_all();
@@ -331,7 +339,8 @@ TEST_CASE("engine: ready again once a predecessor is sealed") {
   CHECK(f.engine.rotate(f.now) == Code::ok);
 }
 
-// ensures that rotation writes the start group first, and the seal only when both sides of it are durable.
+// ensures that rotation writes the start group first, and the seal only when both sides of it are
+// durable.
 TEST_CASE("engine: rotation, start group, sync and seal in their order") {
   Fixture f;
   f.prepare();
@@ -387,7 +396,8 @@ TEST_CASE("engine: the idle watermark") {
   CHECK(f.engine.next_deadline(f.now) == UINT64_MAX);
 }
 
-// ensures that a close drains, publishes the watermark, closes and seals, each after the one before.
+// ensures that a close drains, publishes the watermark, closes and seals, each after the one
+// before.
 TEST_CASE("engine: the close, step by step") {
   Fixture f;
   f.append(Durability::none);

@@ -59,8 +59,8 @@ struct Image {
       sum_payload(payload.data(), payload.size(), &sum);
       uint8_t record[kMaxRecordHeaderBytes];
       uint32_t crc = 0;
-      const size_t size =
-          encode_record_header(record, RecordType::user, 0, payload.size(), next_lsn++, sum.crc, &crc);
+      const size_t size = encode_record_header(record, RecordType::user, 0, payload.size(),
+                                               next_lsn++, sum.crc, &crc);
       stream.insert(stream.end(), record, record + size);
       const auto* table = reinterpret_cast<const uint8_t*>(sum.table.data());
       if (!sum.table.empty()) stream.insert(stream.end(), table, table + 4 * sum.table.size());
@@ -69,7 +69,8 @@ struct Image {
     }
     REQUIRE(end + group_file_bytes(stream.size(), kBlock) <= bytes.size());
     encode_group(&group, stream, kBlock, bytes.data() + end);
-    stamp_sectors(bytes.data() + end, group.file_bytes / kSectorBytes, end / kSectorBytes, header.tag(), true);
+    stamp_sectors(bytes.data() + end, group.file_bytes / kSectorBytes, end / kSectorBytes,
+                  header.tag(), true);
     link = group.checksum;
     end += group.file_bytes;
   }
@@ -95,14 +96,17 @@ struct Reading {
     REQUIRE(reader.read(offset, header.file_bytes, expected, &view, &defect, &bad_offset).ok());
     return defect;
   }
-  log::Defect read_first() { return read(kFirstGroupBlock * uint64_t{kBlock}, {1, 1, 0, true, false}); }
+  log::Defect read_first() {
+    return read(kFirstGroupBlock * uint64_t{kBlock}, {1, 1, 0, true, false});
+  }
 };
 
 void check_round_trip(size_t size, size_t before) {
   CAPTURE(size);
   CAPTURE(before);
   Image image(segment_file_bytes(size + before + 4096, kBlock));
-  const std::vector<std::vector<uint8_t>> payloads = {payload_of(before), payload_of(size), payload_of(3)};
+  const std::vector<std::vector<uint8_t>> payloads = {payload_of(before), payload_of(size),
+                                                      payload_of(3)};
   image.add_group(payloads);
   Reading reading(image);
   REQUIRE(reading.read_first() == log::Defect::none);
@@ -111,18 +115,23 @@ void check_round_trip(size_t size, size_t before) {
     const log::RecordRef& record = reading.view.records[i];
     REQUIRE(record.payload_bytes == payloads[i].size());
     if (payloads[i].empty()) continue;
-    REQUIRE(std::memcmp(reading.view.stream + record.payload_offset, payloads[i].data(), payloads[i].size()) == 0);
+    REQUIRE(std::memcmp(reading.view.stream + record.payload_offset, payloads[i].data(),
+                        payloads[i].size()) == 0);
   }
 }
 
-bool same(const Epoch& a, const Epoch& b) { return a.number == b.number && a.id == b.id && a.first_lsn == b.first_lsn; }
+bool same(const Epoch& a, const Epoch& b) {
+  return a.number == b.number && a.id == b.id && a.first_lsn == b.first_lsn;
+}
 
 // Parses a stream of control records as recovery does.
 bool parse_control(const std::vector<uint8_t>& stream, ControlContent* content) {
   for (size_t at = 0; at < stream.size();) {
     Record record;
-    if (decode_record(stream.data(), stream.size(), at, 0, &record) != RecordState::valid) return false;
-    if (!read_control_record(record.type, stream.data() + record.payload_offset, record.payload_bytes, content)) {
+    if (decode_record(stream.data(), stream.size(), at, 0, &record) != RecordState::valid)
+      return false;
+    if (!read_control_record(record.type, stream.data() + record.payload_offset,
+                             record.payload_bytes, content)) {
       return false;
     }
     at = record.end;
@@ -132,21 +141,23 @@ bool parse_control(const std::vector<uint8_t>& stream, ControlContent* content) 
 
 }  // namespace
 
-// ensures that a record whose end, or whose successor's header, falls around the end of a sector's content or
-// of a block comes back unchanged.
+// ensures that a record whose end, or whose successor's header, falls around the end of a sector's
+// content or of a block comes back unchanged.
 TEST_CASE("format: records straddle sector and block ends") {
   const size_t per_block = kBlock / kSectorBytes * kContentBytes - kGroupHeaderBytes;
-  for (const size_t end : {kContentBytes - kGroupHeaderBytes, 2 * kContentBytes - kGroupHeaderBytes, per_block}) {
+  for (const size_t end :
+       {kContentBytes - kGroupHeaderBytes, 2 * kContentBytes - kGroupHeaderBytes, per_block}) {
     for (size_t size = end - 40; size <= end + 40; size++) check_round_trip(size, 0);
   }
 }
 
-// ensures that the length's encoding changes size in the right places, and that long records are cut into
-// chunks of which none is longer than one CRC may cover.
+// ensures that the length's encoding changes size in the right places, and that long records are
+// cut into chunks of which none is longer than one CRC may cover.
 TEST_CASE("format: varint and chunk boundaries") {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384},
-                            kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, 2 * kChunkBytes, 2 * kChunkBytes + 1,
-                            (size_t{1} << 21) - 1, size_t{1} << 21}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{127}, size_t{128}, size_t{16383}, size_t{16384},
+        kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, 2 * kChunkBytes, 2 * kChunkBytes + 1,
+        (size_t{1} << 21) - 1, size_t{1} << 21}) {
     check_round_trip(size, 0);
     check_round_trip(size, 333);
   }
@@ -157,7 +168,8 @@ TEST_CASE("format: varint and chunk boundaries") {
 // ensures that each single bit of a group is covered: a flip is never altered or missing data.
 TEST_CASE("format: every flipped bit of a group is noticed") {
   Image image(64 << 10);
-  image.add_group({payload_of(0), payload_of(100), payload_of(700), payload_of(4000), payload_of(1)});
+  image.add_group(
+      {payload_of(0), payload_of(100), payload_of(700), payload_of(4000), payload_of(1)});
   const uint64_t begin = kFirstGroupBlock * uint64_t{kBlock};
   REQUIRE(image.end - begin == 2 * kBlock);
   Reading reading(image);
@@ -180,8 +192,9 @@ TEST_CASE("format: every flipped bit of a segment header is noticed") {
       image.bytes[at] = static_cast<uint8_t>(image.bytes[at] ^ 1 << bit);
       SegmentHeader header;
       uint32_t version = 0;
-      REQUIRE_MESSAGE(decode_segment_header(image.bytes.data(), &header, &version) == HeaderState::damaged,
-                      "bit " << bit << " at " << at);
+      REQUIRE_MESSAGE(
+          decode_segment_header(image.bytes.data(), &header, &version) == HeaderState::damaged,
+          "bit " << bit << " at " << at);
       image.bytes[at] = static_cast<uint8_t>(image.bytes[at] ^ 1 << bit);
     }
   }
@@ -208,14 +221,16 @@ TEST_CASE("format: newer version, foreign file, unwritten file") {
   uint32_t version = 0;
   Image newer;
   store<uint16_t>(newer.bytes.data() + kHeaderVersion, 7);
-  store(newer.bytes.data() + kHeaderPreambleCrc, crc32c::extend(0, newer.bytes.data(), kHeaderPreambleCrc));
+  store(newer.bytes.data() + kHeaderPreambleCrc,
+        crc32c::extend(0, newer.bytes.data(), kHeaderPreambleCrc));
   CHECK(decode_segment_header(newer.bytes.data(), &header, &version) == HeaderState::unsupported);
   CHECK((version >> 16) == 7);
 
   Image features;
   store<uint32_t>(features.bytes.data() + kHeaderIncompatible, 1u << 31);
   stamp_sectors(features.bytes.data(), 1, 0, features.header.tag(), true);
-  CHECK(decode_segment_header(features.bytes.data(), &header, &version) == HeaderState::unsupported);
+  CHECK(decode_segment_header(features.bytes.data(), &header, &version) ==
+        HeaderState::unsupported);
 
   std::vector<uint8_t> foreign(kBlock, 'x');
   CHECK(decode_segment_header(foreign.data(), &header, &version) == HeaderState::not_a_log);
@@ -268,7 +283,8 @@ TEST_CASE("format: a group that does not follow is refused") {
 TEST_CASE("format: a torn group is incomplete, not damaged") {
   Image image;
   image.add_group({payload_of(5000)});
-  std::fill_n(image.bytes.begin() + kFirstGroupBlock * kBlock + 3 * kSectorBytes, kSectorBytes, uint8_t{0});
+  std::fill_n(image.bytes.begin() + kFirstGroupBlock * kBlock + 3 * kSectorBytes, kSectorBytes,
+              uint8_t{0});
   Reading reading(image);
   CHECK(reading.read_first() == log::Defect::incomplete);
   CHECK(reading.bad_offset == kFirstGroupBlock * kBlock + 3 * kSectorBytes);
@@ -281,7 +297,8 @@ TEST_CASE("format: what is not a record is refused") {
   CHECK(decode_record(zeros.data(), zeros.size(), 0, 1, &record) == RecordState::damaged);
   uint8_t bytes[64] = {};
   uint32_t crc = 0;
-  const size_t size = encode_record_header(bytes, RecordType::user, 0, 4, 9, crc32c::extend(0, bytes + 7, 4), &crc);
+  const size_t size =
+      encode_record_header(bytes, RecordType::user, 0, 4, 9, crc32c::extend(0, bytes + 7, 4), &crc);
   REQUIRE(size == 7);
   CHECK(decode_record(bytes, sizeof bytes, 0, 9, &record) == RecordState::valid);
   CHECK(decode_record(bytes, sizeof bytes, 0, 10, &record) == RecordState::damaged);  // another LSN
@@ -300,7 +317,8 @@ TEST_CASE("format: control state at its limits comes back") {
   state.first_lsn = 77;
   state.first_sequence = 5;
   state.epoch = {900, {1, 2, 3}, 70};
-  for (uint64_t i = 0; i < kMaxHistory; i++) state.history.push_back({i + 1, {static_cast<uint8_t>(i)}, i + 1});
+  for (uint64_t i = 0; i < kMaxHistory; i++)
+    state.history.push_back({i + 1, {static_cast<uint8_t>(i)}, i + 1});
   for (uint64_t i = 0; i < kMaxHoles; i++) state.holes.push_back({1000 + 10 * i, 1003 + 10 * i});
   for (uint64_t i = 0; i < kMaxSalvaged; i++) state.salvaged.push_back(i + 1);
   ControlWriter writer;
@@ -319,7 +337,8 @@ TEST_CASE("format: control state at its limits comes back") {
   REQUIRE(content.state.holes.size() == kMaxHoles);
   CHECK(content.state.holes.back().to == state.holes.back().to);
   CHECK(content.state.salvaged == state.salvaged);
-  CHECK(group_file_bytes(writer.stream().size(), kBlock) <= 8 * kBlock);  // what rotation sets aside for it
+  CHECK(group_file_bytes(writer.stream().size(), kBlock) <=
+        8 * kBlock);  // what rotation sets aside for it
 }
 
 TEST_CASE("format: control lists beyond their limits or out of order are refused") {

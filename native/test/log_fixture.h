@@ -1,5 +1,5 @@
-// What the tests of the driver share: a log in a directory of its own, over a file system that fails on
-// command, with verbs.
+// What the tests of the driver share: a log in a directory of its own, over a file system that
+// fails on command, with verbs.
 #pragma once
 
 #include <atomic>
@@ -70,7 +70,8 @@ class OpenLog {
     log->detach(&session);
     return close_shared(log);
   }
-  uint64_t append(const std::string& text, Code* code = nullptr, Durability durability = Durability::group) {
+  uint64_t append(const std::string& text, Code* code = nullptr,
+                  Durability durability = Durability::group) {
     Code ignored = Code::ok;
     Code* into = code == nullptr ? &ignored : code;
     const uint64_t lsn = log->append(&session, bytes(text), text.size(), durability, into);
@@ -81,8 +82,11 @@ class OpenLog {
     Code ignored = Code::ok;
     return log->append_sync(&session, bytes(text), text.size(), code == nullptr ? &ignored : code);
   }
-  std::vector<std::string> read_all(Status* read_status = nullptr) { return read_from(log, log->first_lsn(), read_status); }
-  static std::vector<std::string> read_from(Source* source, uint64_t from, Status* read_status = nullptr) {
+  std::vector<std::string> read_all(Status* read_status = nullptr) {
+    return read_from(log, log->first_lsn(), read_status);
+  }
+  static std::vector<std::string> read_from(Source* source, uint64_t from,
+                                            Status* read_status = nullptr) {
     Reader reader(source, from, UINT64_MAX);
     RecordBatch batch;
     std::vector<std::string> out;
@@ -91,7 +95,8 @@ class OpenLog {
       if (read_status != nullptr) *read_status = status;
       if (!status.ok() || batch.empty()) return out;
       for (size_t i = 0; i < batch.offsets.size(); i++) {
-        out.emplace_back(reinterpret_cast<const char*>(batch.data.data()) + batch.offsets[i], batch.lengths[i]);
+        out.emplace_back(reinterpret_cast<const char*>(batch.data.data()) + batch.offsets[i],
+                         batch.lengths[i]);
       }
     }
   }
@@ -120,19 +125,23 @@ class OpenLog {
   Status status;
 
  private:
-  static const uint8_t* bytes(const std::string& text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+  static const uint8_t* bytes(const std::string& text) {
+    return reinterpret_cast<const uint8_t*>(text.data());
+  }
   bool open_ = false;
 };
 
-inline std::string text_of(uint64_t lsn) { return "record " + std::to_string(lsn) + std::string(lsn % 97, '.'); }
+inline std::string text_of(uint64_t lsn) {
+  return "record " + std::to_string(lsn) + std::string(lsn % 97, '.');
+}
 
 inline size_t segment_files(const std::string& directory) {
   std::vector<std::string> names;
   REQUIRE(posix_file_system().list(directory, &names).ok());
   uint64_t ignored = 0;
-  return static_cast<size_t>(std::count_if(names.begin(), names.end(), [&](const std::string& name) {
-    return log::parse_segment_name(name, &ignored);
-  }));
+  return static_cast<size_t>(std::count_if(
+      names.begin(), names.end(),
+      [&](const std::string& name) { return log::parse_segment_name(name, &ignored); }));
 }
 
 }  // namespace stonelog::test

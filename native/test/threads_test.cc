@@ -61,7 +61,8 @@ TEST_CASE("parker: hand-over") {
       std::vector<std::thread> threads;
       for (int t = 0; t < takers; t++) {
         threads.emplace_back([&] {
-          for (uint64_t value = exchange.take(spins); value != 0; value = exchange.take(spins)) sum += value;
+          for (uint64_t value = exchange.take(spins); value != 0; value = exchange.take(spins))
+            sum += value;
         });
       }
       for (uint64_t i = 1; i <= kCount; i++) exchange.put(i);
@@ -87,6 +88,7 @@ TEST_CASE("thread pool: all tasks run") {
   static ThreadPool* const pool = new ThreadPool(3);  // its threads are never joined
   std::atomic<int> done{0};
   for (int i = 0; i < 1000; i++) pool->run([&] { done++; });
-  for (int i = 0; i < 5000 && done < 1000; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (int i = 0; i < 5000 && done < 1000; i++)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   CHECK(done == 1000);
 }

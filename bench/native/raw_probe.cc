@@ -1,0 +1,384 @@
+// The raw probe: what the device and the kernel can do, measured without stonelog.
+//
+//   raw-probe DIR
+//
+// prepares a fully written file in DIR, then obeys commands on stdin and answers each with one line
+// of JSON on stdout:
+//
+//   commit MS [latencies]  4 KiB synchronous overwrites, one in flight, for MS ms. With `latencies`
+//                          also all of them, as pairs of microseconds and count.
+//   write MS               1 MiB synchronous overwrites, two in flight.
+//   read MS [PATH]         1 MiB reads, four in flight, of the file or of PATH.
+//   info                   file system, kernel, device.
+//
+// The file's name is removed as soon as it is open, so nothing is left behind, however this ends.
+//
+// Why a written file: on ext4 a commit into blocks that are only allocated takes twice as long,
+// since it must also commit the change of the extent to the journal.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr size_t kFileBytes = 64 << 20;
+constexpr size_t kCommitBytes = 4 << 10;
+constexpr size_t kBulkBytes = 1 << 20;
+constexpr size_t kHugePageBytes = 2 << 20;
+constexpr int kWritesInFlight = 2;
+constexpr int kReadsInFlight = 4;
+
+[[noreturn]] void fail(const char* action, int error) {
+  fprintf(stderr, "raw-probe: %s: %s\n", action, strerror(error));
+  exit(1);
+}
+
+uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+uint64_t cpu_micros() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto micros = [](const timeval& time) {
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000 + static_cast<uint64_t>(time.tv_usec);
+  };
+  return micros(usage.ru_utime) + micros(usage.ru_stime);
+}
+
+// Memory with contents that no layer below can compress or recognise as zeros. In a huge page, if
+// the kernel has one: a transfer of 1 MiB is then one piece for the device instead of 256, which
+// doubles what is read per second.
+class Block {
+ public:
+  explicit Block(size_t size)
+      : data_(static_cast<uint64_t*>(aligned_alloc(kHugePageBytes, kHugePageBytes))) {
+    if (data_ == nullptr) fail("allocating memory", ENOMEM);
+    (void)madvise(data_, kHugePageBytes, MADV_HUGEPAGE);
+    uint64_t state = 0x9E3779B97F4A7C15;
+    for (size_t i = 0; i < size / sizeof(uint64_t); i++) {
+      state ^= state << 13;  // xorshift64, Marsaglia 2003
+      state ^= state >> 7;
+      state ^= state << 17;
+      data_[i] = state;
+    }
+  }
+  ~Block() { free(data_); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  uint64_t* data_;
+};
+
+// The written file, and how it can be reached.
+class Target {
+ public:
+  explicit Target(const std::string& directory);
+  // One overwrite that is durable when this returns.
+  void overwrite(void* data, size_t size, uint64_t offset) const;
+  int fd() const { return fd_; }
+  bool direct() const { return direct_; }
+  bool dsync() const { return dsync_; }
+
+ private:
+  bool try_overwrite(void* data, size_t size, uint64_t offset, int flags) const;
+
+  int fd_ = -1;
+  bool direct_ = true;
+  bool dsync_ = true;
+};
+
+bool Target::try_overwrite(void* data, size_t size, uint64_t offset, int flags) const {
+  const iovec part{data, size};
+  const ssize_t written = pwritev2(fd_, &part, 1, static_cast<off_t>(offset), flags);
+  if (written >= 0 && static_cast<size_t>(written) != size) fail("writing", EIO);
+  return written >= 0;
+}
+
+Target::Target(const std::string& directory) {
+  const std::string path = directory + "/raw-probe." + std::to_string(getpid());
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+  fd_ = open(path.c_str(), flags | O_DIRECT, 0600);
+  // Some file systems refuse O_DIRECT only after they have created the file.
+  if (fd_ < 0 && errno == EINVAL) {
+    direct_ = false;
+    unlink(path.c_str());
+    fd_ = open(path.c_str(), flags, 0600);
+  }
+  if (fd_ < 0) fail("creating the file", errno);
+  if (unlink(path.c_str()) != 0) fail("removing the file's name", errno);
+  const Block block(kBulkBytes);
+  if (direct_ && !try_overwrite(block.data(), kBulkBytes, 0, 0)) {
+    if (errno != EINVAL) fail("writing", errno);
+    direct_ = false;
+    if (fcntl(fd_, F_SETFL, 0) != 0) fail("turning direct I/O off", errno);
+  }
+  for (uint64_t offset = 0; offset < kFileBytes; offset += kBulkBytes) {
+    if (!try_overwrite(block.data(), kBulkBytes, offset, 0)) fail("writing", errno);
+  }
+  if (fsync(fd_) != 0) fail("syncing", errno);
+  dsync_ = try_overwrite(block.data(), kBulkBytes, 0, RWF_DSYNC);
+  if (!dsync_ && errno != EOPNOTSUPP) fail("writing", errno);
+}
+
+void Target::overwrite(void* data, size_t size, uint64_t offset) const {
+  if (!try_overwrite(data, size, offset, dsync_ ? RWF_DSYNC : 0)) fail("writing", errno);
+  if (!dsync_ && fdatasync(fd_) != 0) fail("syncing", errno);
+}
+
+// `part` of the sorted values, nearest rank.
+double percentile_micros(const std::vector<uint32_t>& sorted_ns, double part) {
+  if (sorted_ns.empty()) return 0;
+  const auto rank = static_cast<size_t>(part * static_cast<double>(sorted_ns.size()));
+  return sorted_ns[std::min(rank, sorted_ns.size() - 1)] / 1e3;
+}
+
+std::string histogram_of(const std::vector<uint32_t>& latencies_ns) {
+  std::map<uint32_t, uint32_t> counts;
+  for (const uint32_t latency : latencies_ns) counts[(latency + 500) / 1000]++;
+  std::string text;
+  for (const auto& [micros, count] : counts) {
+    text +=
+        (text.empty() ? "[" : ",[") + std::to_string(micros) + "," + std::to_string(count) + "]";
+  }
+  return "[" + text + "]";
+}
+
+void commit(const Target& target, uint64_t duration_ns, bool all) {
+  static uint64_t offset = 0;
+  const Block block(kCommitBytes);
+  std::vector<uint32_t> latencies;
+  latencies.reserve(duration_ns / 10'000);
+  const uint64_t cpu_before = cpu_micros();
+  const uint64_t began = now_ns();
+  uint64_t before = began;
+  while (before < began + duration_ns) {
+    target.overwrite(block.data(), kCommitBytes, offset);
+    offset = (offset + kCommitBytes) % kFileBytes;
+    const uint64_t after = now_ns();
+    latencies.push_back(static_cast<uint32_t>(std::min<uint64_t>(after - before, UINT32_MAX)));
+    before = after;
+  }
+  const uint64_t cpu = cpu_micros() - cpu_before;
+  std::sort(latencies.begin(), latencies.end());
+  printf(
+      "{\"command\":\"commit\",\"direct\":%s,\"dsync\":%s,\"count\":%zu,\"seconds\":%.6f,"
+      "\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f,\"cpuMicros\":%" PRIu64,
+      target.direct() ? "true" : "false", target.dsync() ? "true" : "false", latencies.size(),
+      static_cast<double>(before - began) / 1e9, percentile_micros(latencies, 0.5),
+      percentile_micros(latencies, 0.9), percentile_micros(latencies, 0.99),
+      percentile_micros(latencies, 0.999), latencies.back() / 1e3, cpu);
+  if (all) printf(",\"latencies\":%s", histogram_of(latencies).c_str());
+  printf("}\n");
+}
+
+// Runs `work(data, offset)` on `threads` threads, each over the next 1 MiB of `size`, round and
+// round, for `duration_ns`; prints what came of it.
+template <class Work>
+void stream(const char* name, const Target& target, uint64_t size, int threads,
+            uint64_t duration_ns, Work work) {
+  static std::atomic<uint64_t> next{0};
+  std::atomic<uint64_t> bytes{0};
+  std::vector<std::thread> running;
+  std::vector<Block*> blocks;
+  for (int i = 0; i < threads; i++) blocks.push_back(new Block(kBulkBytes));
+  const uint64_t pieces = size / kBulkBytes;
+  const uint64_t began = now_ns();
+  for (int i = 0; i < threads; i++) {
+    running.emplace_back([&, data = blocks[i]->data()] {
+      while (now_ns() < began + duration_ns) bytes += work(data, next++ % pieces * kBulkBytes);
+    });
+  }
+  for (std::thread& thread : running) thread.join();
+  const double seconds = static_cast<double>(now_ns() - began) / 1e9;
+  for (const Block* block : blocks) delete block;
+  printf("{\"command\":\"%s\",\"direct\":%s,\"dsync\":%s,\"bytes\":%" PRIu64
+         ",\"seconds\":%.6f,\"bytesPerSecond\":%.0f}\n",
+         name, target.direct() ? "true" : "false", target.dsync() ? "true" : "false", bytes.load(),
+         seconds, static_cast<double>(bytes) / seconds);
+}
+
+void write(const Target& target, uint64_t duration_ns) {
+  stream("write", target, kFileBytes, kWritesInFlight, duration_ns,
+         [&](void* data, uint64_t offset) {
+           target.overwrite(data, kBulkBytes, offset);
+           return kBulkBytes;
+         });
+}
+
+void read(const Target& target, uint64_t duration_ns, const std::string& path) {
+  int fd = target.fd();
+  uint64_t size = kFileBytes;
+  if (!path.empty()) {
+    fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | (target.direct() ? O_DIRECT : 0));
+    if (fd < 0) fail("opening the file to read", errno);
+    struct stat facts {};
+    if (fstat(fd, &facts) != 0) fail("looking at the file to read", errno);
+    size = static_cast<uint64_t>(facts.st_size);
+    if (size < kBulkBytes) fail("the file to read is smaller than 1 MiB", EINVAL);
+  }
+  stream("read", target, size, kReadsInFlight, duration_ns, [&](void* data, uint64_t offset) {
+    const ssize_t got = pread(fd, data, kBulkBytes, static_cast<off_t>(offset));
+    if (got < 0) fail("reading", errno);
+    return static_cast<size_t>(got);
+  });
+  if (!path.empty()) close(fd);
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) >= ' ') out += c;
+  }
+  return out + "\"";
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line.substr(0, line.find_last_not_of(" \t") + 1);
+}
+
+struct Mount {
+  std::string type;
+  std::string options;
+};
+
+// The line of /proc/self/mountinfo for a device: `… major:minor root point options … - type source
+// super-options`.
+Mount mount_of(unsigned device_major, unsigned device_minor) {
+  const std::string wanted = std::to_string(device_major) + ":" + std::to_string(device_minor);
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string id, parent, device, root, point, own, word, type, source, super;
+    words >> id >> parent >> device >> root >> point >> own;
+    if (device != wanted) continue;
+    while (words >> word && word != "-") {
+    }
+    words >> type >> source >> super;
+    return {type, super};
+  }
+  return {};
+}
+
+// Properties of the block device under a file, from sysfs; a partition's are those of its disk.
+std::string device_json(unsigned device_major, unsigned device_minor) {
+  const std::string id = std::to_string(device_major) + ":" + std::to_string(device_minor);
+  std::string place = "/sys/dev/block/" + id;
+  char resolved[PATH_MAX];
+  if (realpath(place.c_str(), resolved) == nullptr) return "null";
+  place = resolved;
+  if (access((place + "/queue").c_str(), F_OK) != 0) place = place.substr(0, place.rfind('/'));
+  std::string text = "{\"name\":" + quoted(place.substr(place.rfind('/') + 1));
+  const auto add = [&](const char* name, const std::string& path) {
+    const std::string value = first_line(place + path);
+    if (!value.empty()) text += "," + quoted(name) + ":" + quoted(value);
+  };
+  add("writeCache", "/queue/write_cache");
+  add("fua", "/queue/fua");
+  add("rotational", "/queue/rotational");
+  add("scheduler", "/queue/scheduler");
+  add("logicalBlockBytes", "/queue/logical_block_size");
+  add("physicalBlockBytes", "/queue/physical_block_size");
+  add("largestWriteKib", "/queue/max_sectors_kb");
+  add("model", "/device/model");
+  return text + "}";
+}
+
+void info(const Target& target) {
+  struct stat facts {};
+  struct statfs volume {};
+  utsname kernel{};
+  if (fstat(target.fd(), &facts) != 0 || fstatfs(target.fd(), &volume) != 0 ||
+      uname(&kernel) != 0) {
+    fail("looking at the file", errno);
+  }
+  const Mount mount = mount_of(major(facts.st_dev), minor(facts.st_dev));
+  printf(
+      "{\"command\":\"info\",\"direct\":%s,\"dsync\":%s,\"fileSystem\":%s,\"mountOptions\":%s,"
+      "\"fileSystemMagic\":%lu,\"fileSystemBlockBytes\":%ld,\"kernel\":%s,\"machine\":%s,"
+      "\"cores\":%u,\"device\":%s}\n",
+      target.direct() ? "true" : "false", target.dsync() ? "true" : "false",
+      quoted(mount.type).c_str(), quoted(mount.options).c_str(),
+      static_cast<unsigned long>(volume.f_type), static_cast<long>(volume.f_bsize),
+      quoted(kernel.release).c_str(), quoted(kernel.machine).c_str(),
+      std::thread::hardware_concurrency(),
+      device_json(major(facts.st_dev), minor(facts.st_dev)).c_str());
+}
+
+// False if there is no such command.
+bool obey(const Target& target, const std::string& line) {
+  std::istringstream words(line);
+  std::string command;
+  words >> command;
+  if (command == "info") {
+    info(target);
+    return true;
+  }
+  double ms = 0;
+  if (!(words >> ms) || !(ms > 0 && ms <= 600'000)) return false;
+  const auto duration_ns = static_cast<uint64_t>(ms * 1e6);
+  std::string rest;
+  std::getline(words >> std::ws, rest);
+  if (command == "commit" && (rest.empty() || rest == "latencies")) {
+    commit(target, duration_ns, !rest.empty());
+  } else if (command == "write" && rest.empty()) {
+    write(target, duration_ns);
+  } else if (command == "read") {
+    read(target, duration_ns, rest);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 2) {
+    fprintf(stderr,
+            "usage: raw-probe DIR, then commands on stdin:\n"
+            "  commit MS [latencies] | write MS | read MS [PATH] | info\n");
+    return 2;
+  }
+  const Target target(arguments[1]);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line.empty()) continue;
+    if (!obey(target, line)) {
+      fprintf(stderr, "raw-probe: no such command: %s\n", line.c_str());
+      return 2;
+    }
+    fflush(stdout);
+  }
+  return 0;
+}
