@@ -1,8 +1,6 @@
 // Opening, the threads, and closing.
 #include "driver/log.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -77,9 +75,7 @@ Status Log::open(io::FileSystem& fs, const OpenOptions& options, Log** log,
   return {};
 }
 
-Log::~Log() {
-  if (ring_ != nullptr) munmap(ring_, ring_size_);
-}
+Log::~Log() = default;
 
 Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   lock_ = std::move(lock);
@@ -100,12 +96,9 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
 
   const EngineOptions engine = engine_options(options_, probe_);
   ring_size_ = log::ring_bytes(engine);
-  void* memory = mmap(nullptr, ring_size_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return Status::system(Code::io, "mmap", errno);
-  ring_ = static_cast<uint8_t*>(memory);
+  ring_ = std::make_unique<log::AlignedBuffer>(ring_size_);
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
-  engine_ = std::make_unique<Engine>(engine, ring_, seal_block_->data(), start, now_ns());
+  engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
   start_threads();
   return {};
 }

@@ -178,7 +178,7 @@ class Log final : public Source {
   log::RecoveryReport report_;
 
   std::mutex mutex_;
-  uint8_t* ring_ = nullptr;
+  std::unique_ptr<log::AlignedBuffer> ring_;
   uint64_t ring_size_ = 0;
   std::unique_ptr<log::AlignedBuffer> seal_block_;
   std::unique_ptr<log::Engine> engine_;

@@ -43,7 +43,8 @@ void ReadAhead::drop(std::unique_lock<std::mutex>* lock) {
 void ReadAhead::fetch_next() {
   for (Piece& piece : pieces_) {
     if (piece.state != State::idle || next_fetch_ + kPieceBytes > limit_) continue;
-    if (piece.buffer.size() == 0) piece.buffer.resize(kPieceBytes);
+    if (buffer_.size() == 0) buffer_.resize(kDepth * kPieceBytes);
+    piece.data = buffer_.data() + static_cast<size_t>(&piece - pieces_.data()) * kPieceBytes;
     piece.state = State::fetching;
     piece.offset = next_fetch_;
     next_fetch_ += kPieceBytes;
@@ -54,7 +55,7 @@ void ReadAhead::fetch_next() {
 
 void ReadAhead::run(Piece* piece) {
   size_t got = 0;
-  Status status = file_->read(piece->offset, piece->buffer.data(), kPieceBytes, &got);
+  Status status = file_->read(piece->offset, piece->data, kPieceBytes, &got);
   const std::lock_guard<std::mutex> guard(mutex_);
   piece->status = std::move(status);
   piece->got = got;
@@ -90,7 +91,7 @@ Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got)
     const uint64_t within = offset + *got - piece->offset;
     if (within >= piece->got) return {};  // the file ends here
     const size_t part = std::min<size_t>(size - *got, piece->got - within);
-    std::memcpy(data + *got, piece->buffer.data() + within, part);
+    std::memcpy(data + *got, piece->data + within, part);
     *got += part;
     const bool short_piece = piece->got < kPieceBytes;
     if (within + part == piece->got && !short_piece) piece->state = State::idle;

@@ -41,7 +41,7 @@ class ReadAhead final : public io::File {
     uint64_t offset = 0;
     size_t got = 0;
     Status status;
-    log::AlignedBuffer buffer;
+    uint8_t* data = nullptr;
   };
 
   void fetch_next();  // with the lock held: starts fetching while there is a free piece
@@ -52,6 +52,7 @@ class ReadAhead final : public io::File {
   std::unique_ptr<io::File> file_;
   std::mutex mutex_;
   Parker fetched_;
+  log::AlignedBuffer buffer_;  // of all pieces; allocated at the first fetch
   std::array<Piece, kDepth> pieces_;
   uint64_t limit_ = 0;
   uint64_t expected_ = 0;    // where a sequential read goes on

@@ -18,35 +18,51 @@ using format::SectorState;
 namespace {
 
 constexpr size_t kMappedBytes = 256 << 10;
+constexpr size_t kHugePageBytes = 2 << 20;
+constexpr size_t kHugeFromBytes = 1 << 20;
 
 }  // namespace
 
 AlignedBuffer::~AlignedBuffer() { free_memory(); }
 
 void AlignedBuffer::free_memory() {
-  if (size_ < kMappedBytes) {
-    std::free(data_);
+  if (mapped_ != nullptr) {
+    munmap(mapped_, mapped_size_);
   } else {
-    munmap(data_, size_);
+    std::free(data_);
   }
   data_ = nullptr;
+  mapped_ = nullptr;
   size_ = 0;
 }
 
 void AlignedBuffer::resize(size_t size) {
   free_memory();
-  const size_t rounded =
-      (size + format::kMinBlockBytes - 1) / format::kMinBlockBytes * format::kMinBlockBytes;
-  if (rounded == 0) return;
-  if (rounded < kMappedBytes) {
-    data_ = static_cast<uint8_t*>(std::aligned_alloc(format::kMinBlockBytes, rounded));
+  const size_t unit = size < kHugeFromBytes ? format::kMinBlockBytes : kHugePageBytes;
+  size_ = (size + unit - 1) / unit * unit;
+  if (size_ == 0) return;
+  if (size_ < kMappedBytes) {
+    data_ = static_cast<uint8_t*>(std::aligned_alloc(format::kMinBlockBytes, size_));
   } else {
-    void* const mapped =
-        mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    data_ = mapped == MAP_FAILED ? nullptr : static_cast<uint8_t*>(mapped);
+    map();
   }
   if (data_ == nullptr) std::abort();  // bounded by a segment's size; nothing sane is left
-  size_ = rounded;
+}
+
+void AlignedBuffer::map() {
+  const bool huge = size_ % kHugePageBytes == 0;
+  mapped_size_ = size_ + (huge ? kHugePageBytes : 0);  // room to align in
+  void* const mapped = mmap(nullptr, mapped_size_, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return;
+  mapped_ = static_cast<uint8_t*>(mapped);
+  data_ = mapped_;
+  if (!huge) return;
+  const auto address = reinterpret_cast<uintptr_t>(mapped_);
+  data_ = mapped_ + (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
+#if defined(MADV_HUGEPAGE)
+  madvise(data_, size_, MADV_HUGEPAGE);  // a wish: without it all is as well, only slower
+#endif
 }
 
 Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size_t* got) {

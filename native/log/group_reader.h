@@ -16,8 +16,9 @@
 
 namespace stonelog::log {
 
-// Block-aligned memory. Large pieces are mapped, not taken from the heap: it would keep them, in
-// one arena for each thread that ever asked.
+// Block-aligned memory. Large pieces are mapped, not taken from the heap: it would keep them, in one
+// arena for each thread that ever asked. Very large ones ask for huge pages: a direct transfer of 1 MiB
+// is one piece to the device then, not 256.
 class AlignedBuffer {
  public:
   explicit AlignedBuffer(size_t size = 0) { resize(size); }
@@ -30,9 +31,12 @@ class AlignedBuffer {
 
  private:
   void free_memory();
+  void map();
 
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
+  uint8_t* mapped_ = nullptr;  // null if the memory is the heap's
+  size_t mapped_size_ = 0;
 };
 
 // A window over a file, filled by large aligned reads.
