@@ -9,7 +9,7 @@ using log::GroupReader;
 
 namespace {
 
-constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the first group that reaches this
+constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the record that reaches this
 constexpr size_t kBatchRecords = 16 << 10;
 constexpr size_t kWindowBytes = 1 << 20;
 constexpr size_t kSeekWindowBytes = 32
@@ -128,6 +128,10 @@ Status Reader::next(RecordBatch* batch) {
   durable_lsn_ = source_->durable_lsn();
   while (more && next_lsn_ <= to_ && batch->data.size() < kBatchBytes &&
          batch->offsets.size() < kBatchRecords) {
+    if (unread_) {
+      add_group(batch);
+      continue;
+    }
     Status status = read_group(batch, &more);
     if (status.ok()) continue;
     if (batch->empty() && batch->skipped.empty()) return pending_ = status;
@@ -221,7 +225,7 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
     status = skip_to(view_.header.first_lsn, batch, false, offset_);
     if (!status.ok()) return status;
   }
-  add_group(view_, batch);
+  add_group(batch);
   offset_ += view_.header.file_bytes;
   expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch,
                view_.header.checksum, true};
@@ -285,25 +289,35 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
   return {};
 }
 
-void Reader::add_group(const log::GroupView& view, RecordBatch* batch) {
-  const uint64_t first = view.header.first_lsn;
-  const uint64_t count = view.records.size();
+// Hands out the group's records from next_lsn_ on, as many as a slab takes; the rest stays for the next one.
+void Reader::add_group(RecordBatch* batch) {
+  const uint64_t first = view_.header.first_lsn;
+  const uint64_t count = view_.records.size();
+  unread_ = false;
   if (count == 0 || first + count <= next_lsn_ || first > to_) {
     next_lsn_ =
         std::max(next_lsn_, std::min(first + count, to_ == UINT64_MAX ? first + count : to_ + 1));
     return;
   }
-  const uint64_t skip = next_lsn_ > first ? next_lsn_ - first : 0;
-  const uint64_t take = std::min(count - skip, to_ - (first + skip) + 1);
+  const uint64_t from = next_lsn_ > first ? next_lsn_ - first : 0;
+  const uint64_t end = from + std::min(count - from, to_ - (first + from) + 1);
   const size_t base = batch->data.size();
-  batch->data.insert(batch->data.end(), view.stream, view.stream + view.header.stored_bytes);
-  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + skip,
-                         view.header.epoch, view.header.timestamp_micros});
-  for (uint64_t i = skip; i < skip + take; i++) {
-    batch->offsets.push_back(static_cast<uint32_t>(base + view.records[i].payload_offset));
-    batch->lengths.push_back(view.records[i].payload_bytes);
+  const uint64_t bytes_from = view_.records[from].payload_offset;
+  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + from,
+                         view_.header.epoch, view_.header.timestamp_micros});
+  uint64_t at = from;
+  uint64_t bytes_to = bytes_from;
+  for (; at < end && (at == from || (base + bytes_to - bytes_from < kBatchBytes &&
+                                     batch->offsets.size() < kBatchRecords));
+       at++) {
+    const log::RecordRef& record = view_.records[at];
+    batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset - bytes_from));
+    batch->lengths.push_back(record.payload_bytes);
+    bytes_to = record.payload_offset + record.payload_bytes;
   }
-  next_lsn_ = first + skip + take;
+  batch->data.insert(batch->data.end(), view_.stream + bytes_from, view_.stream + bytes_to);
+  next_lsn_ = first + at;
+  unread_ = at < end;
 }
 
 }  // namespace stonelog::driver

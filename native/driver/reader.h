@@ -54,7 +54,7 @@ class Reader {
   Status relocate(bool* more);
   Status released() const;
   bool was_replaced();
-  void add_group(const log::GroupView& view, RecordBatch* batch);
+  void add_group(RecordBatch* batch);
 
   Source* source_;
   uint64_t next_lsn_;
@@ -68,6 +68,7 @@ class Reader {
   uint64_t offset_ = 0;
   log::Expectation expected_;
   log::GroupView view_;
+  bool unread_ = false;  // records of view_ are still to be handed out
   Status pending_;  // reported when what precedes it was handed out
 };
 
