@@ -11,6 +11,10 @@ export interface NativeError {
   segment: number
   offset: number
   pid: number
+  /** From `lastError` of a poisoned log: the last LSN this handle was given. */
+  lsn?: number
+  /** From `lastError` of a poisoned log: from here on nothing was handed to the device. */
+  firstNotWrittenLsn?: number
 }
 
 /** What recovery or verification found; the shape that becomes `RecoveryReport`. */

@@ -371,10 +371,16 @@ export class Wal {
         // appendSync may fail after it handed the record over; only a poisoned log tells that.
         const { directory } = this
         if (code === 'WAL_IO') {
-          const outcome = 'indeterminate'
+          const { lsn, firstNotWrittenLsn } = error ?? {}
+          const written = lsn === undefined || lsn < (firstNotWrittenLsn ?? Infinity)
+          const details = {
+            ...context,
+            outcome: written ? 'indeterminate' : 'not-written',
+            lsn,
+          } as const
           return error === null
-            ? fromCode(result, action, { ...context, outcome })
-            : fromNative(error, action, { ...context, outcome, directory, code })
+            ? fromCode(result, action, details)
+            : fromNative(error, action, { ...details, directory, code })
         }
         if (error === null) return fromCode(result, action, { ...context, path: directory })
         const cause =

@@ -46,19 +46,32 @@ function build() {
 /** The first check that fails, or undefined. */
 function findCatcher(seeds) {
   const sim = passes('build/release/sim', ['--seeds', String(seeds)])
-  if (!sim.ok) return `simulator: ${sim.text.match(/^.*(?:finding|FOUND|seed \d+:).*$/im)?.[0] ?? 'failed'}`
+  if (!sim.ok)
+    return `simulator: ${sim.text.match(/^.*(?:finding|FOUND|seed \d+:).*$/im)?.[0] ?? 'failed'}`
   const tests = passes('build/release/native-tests', ['--no-colors=1', '--abort-after=1'])
-  if (!tests.ok) return `native test: ${tests.text.match(/TEST CASE: +(.*)/)?.[1] ?? 'crashed or hung'}`
+  if (!tests.ok)
+    return `native test: ${tests.text.match(/TEST CASE: +(.*)/)?.[1] ?? 'crashed or hung'}`
   return undefined
+}
+
+/** The text with any white space between its words: formatting is no change of the core. */
+function patternOf(text) {
+  const words = text.trim().split(/\s+/)
+  return new RegExp(words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('\\s+'))
 }
 
 /** Applies one mutant, builds, looks who catches it, and takes it back. */
 function tryMutant(mutant, seeds) {
   const path = join(copy, mutant.file)
   const source = readFileSync(path, 'utf8')
-  const places = source.split(mutant.find).length - 1
-  if (places !== 1) throw new Error(`${mutant.name}: its text stands ${places} times in ${mutant.file}`)
-  writeFileSync(path, source.replace(mutant.find, () => mutant.replace))
+  const pattern = patternOf(mutant.find)
+  const places = source.split(pattern).length - 1
+  if (places !== 1)
+    throw new Error(`${mutant.name}: its text stands ${places} times in ${mutant.file}`)
+  writeFileSync(
+    path,
+    source.replace(pattern, () => mutant.replace),
+  )
   try {
     build()
     return findCatcher(seeds)
@@ -83,7 +96,9 @@ function main() {
   for (const mutant of chosen) {
     const caught = tryMutant(mutant, values.seeds)
     if (caught === undefined) survivors++
-    console.log(`${(caught ? 'caught' : 'SURVIVED').padEnd(9)} ${mutant.name.padEnd(36)} ${caught ?? mutant.defence}`)
+    console.log(
+      `${(caught ? 'caught' : 'SURVIVED').padEnd(9)} ${mutant.name.padEnd(36)} ${caught ?? mutant.defence}`,
+    )
   }
   console.log(`${chosen.length - survivors} passed, ${survivors} failed, 0 skipped`)
   process.exitCode = survivors > 0 ? 1 : 0

@@ -116,8 +116,16 @@ napi_value last_error(napi_env env, napi_callback_info info) {
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   if (handle == nullptr) return null_value(env);
   Status failure;
-  uint64_t ignored = 0;
-  if (handle->poisoned(&failure, &ignored, &ignored)) return error_value(env, failure);
+  uint64_t durable = 0;
+  uint64_t first_not_written = 0;
+  if (handle->poisoned(&failure, &durable, &first_not_written)) {
+    const napi_value error = error_value(env, failure);
+    if (error == nullptr) return nullptr;
+    // What an appendSync that failed was given, and whether it was handed over.
+    (void)napi_set_named_property(env, error, "lsn", number(env, handle->session.own_lsn));
+    (void)napi_set_named_property(env, error, "firstNotWrittenLsn", number(env, first_not_written));
+    return error;
+  }
   if (handle->session.last_code != Code::no_space) return null_value(env);
   return error_value(env, Status::of(Code::no_space, {}));
 }

@@ -136,7 +136,8 @@ export const MUTANTS = [
     defence: 'a sector’s checksum covers its place',
     file: 'native/format/stamp.cc',
     find: 'return crc32c::extend_u64(content_crc, index | (starts_group ? kGroupStartPlace : 0));',
-    replace: 'return crc32c::extend_u64(content_crc, 0 * index | (starts_group ? kGroupStartPlace : 0));',
+    replace:
+      'return crc32c::extend_u64(content_crc, 0 * index | (starts_group ? kGroupStartPlace : 0));',
   },
   {
     name: 'payload-poses-as-group',
@@ -157,7 +158,8 @@ export const MUTANTS = [
     defence: 'a sector that is neither valid nor zero is damage',
     file: 'native/format/stamp.cc',
     find: 'if (!continues && placed(content, index, true) != crc) return SectorState::damaged;',
-    replace: 'if (!continues && placed(content, index, true) != crc) return SectorState::unwritten;',
+    replace:
+      'if (!continues && placed(content, index, true) != crc) return SectorState::unwritten;',
   },
   {
     name: 'zero-record-valid',

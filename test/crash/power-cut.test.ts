@@ -85,3 +85,22 @@ it('a device that fails stops the log: pending appends say what became of them, 
   expect(again.epoch).toBeGreaterThan(wal.epoch)
   await again.close()
 }, 60_000)
+
+it('an appendSync that the device fails names the LSN it was given', async ({ skip }) => {
+  const made = mountNew('ext4', 64 * MIB)
+  if ('reason' in made) return skip(made.reason)
+  const options = { segmentBytes: MIB, minFreeBytes: 0 }
+  const wal = await Wal.open(join(made.directory, 'wal'), options)
+  wal.appendSync('first')
+  await sleep(300) // until zeroing ahead and the idle watermark are done, which would fail first
+  if (!shutDown(made.directory)) return skip('no xfs_io to shut the file system down')
+  const error = await errorOf(() => wal.appendSync('second'))
+  expect(error).toMatchObject({
+    code: 'WAL_IO',
+    outcome: 'indeterminate',
+    lsn: 2,
+    epoch: wal.epoch,
+  })
+  expect(wal.durableLsn).toBe(1)
+  await errorOf(wal.close())
+})
