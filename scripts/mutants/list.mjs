@@ -4,6 +4,7 @@
 const ENGINE = 'native/log/engine.cc'
 const COMMIT = 'native/log/engine_commit.cc'
 const RECOVERY = 'native/log/recovery.cc'
+const CHAIN = 'native/log/recovery_chain.cc'
 
 /** @type {Array<{ name: string, defence: string, file: string, find: string, replace: string }>} */
 export const MUTANTS = [
@@ -220,7 +221,7 @@ export const MUTANTS = [
   {
     name: 'resumes-on-the-old-tail',
     defence: 'a life states where its predecessor ends; bytes beyond are dead',
-    file: RECOVERY,
+    file: CHAIN,
     find: 'if (next.life_start() && stated.sequence == segment.sequence) {',
     replace: 'if (false && next.life_start() && stated.sequence == segment.sequence) {',
   },
