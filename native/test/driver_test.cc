@@ -354,3 +354,22 @@ TEST_CASE("driver: mixed durabilities") {
   stop = true;
   stream.join();
 }
+
+// ensures that the queue bounds large records, too, whose buffer has more room than the queue
+// allows.
+TEST_CASE("driver: the queue's bound") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  std::atomic<bool> hang{true};
+  f.fs.set_hook([&](Operation operation, const std::string&) {
+    while (operation == Operation::dsync_write && hang) usleep(500);
+  });
+  const std::string record(10'000, 'x');
+  Code code = Code::ok;
+  uint64_t bytes = 0;
+  while (open.append(record, &code) != 0) bytes += record.size();
+  CHECK(code == Code::backpressure);
+  CHECK(bytes <= f.options.queue_bytes);
+  CHECK(bytes > f.options.queue_bytes / 2);
+  hang = false;
+}

@@ -388,3 +388,42 @@ TEST_CASE("format: holes merge with their neighbours") {
   for (uint64_t i = 0; i < kMaxHoles - 1; i++) REQUIRE(add_hole(&holes, 100 + 2 * i, 100 + 2 * i));
   CHECK(!add_hole(&holes, 1'000'000, 1'000'000));
 }
+
+// ensures that a record proves its type, flags, length, payload and LSN by itself, without its
+// sectors.
+TEST_CASE("format: every bit of a record, and its LSN, is under its checksum") {
+  using namespace stonelog::format;
+  const std::vector<uint8_t> payload = {'p', 'a', 'y', 'l', 'o', 'a', 'd', 0, 1, 2};
+  PayloadSum sum;
+  sum_payload(payload.data(), payload.size(), &sum);
+  uint8_t header[kMaxRecordHeaderBytes];
+  uint32_t crc = 0;
+  const size_t size = encode_record_header(header, RecordType::user, kFlagBatchMore, payload.size(),
+                                           77, sum.crc, &crc);
+  std::vector<uint8_t> stream(header, header + size);
+  stream.insert(stream.end(), payload.begin(), payload.end());
+  stream.resize(stream.size() + 300);  // a longer length finds bytes, too
+  Record record;
+  REQUIRE(decode_record(stream.data(), stream.size(), 0, 77, &record) == RecordState::valid);
+  CHECK(decode_record(stream.data(), stream.size(), 0, 78, &record) == RecordState::damaged);
+  for (size_t bit = 0; bit < 8 * (size + payload.size()); bit++) {
+    CAPTURE(bit);
+    stream[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+    CHECK(decode_record(stream.data(), stream.size(), 0, 77, &record) != RecordState::valid);
+    stream[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+  }
+}
+
+// ensures that type 0 is invalid whatever its checksum says, so that zeros can never become a
+// record.
+TEST_CASE("format: type 0 is no record, with the right checksum either") {
+  PayloadSum sum;
+  sum_payload(nullptr, 0, &sum);
+  uint8_t header[kMaxRecordHeaderBytes];
+  uint32_t crc = 0;
+  encode_record_header(header, RecordType::invalid, 0, 0, 1, sum.crc, &crc);
+  std::vector<uint8_t> stream(header, header + sizeof header);
+  Record record;
+  CHECK(decode_record(stream.data(), stream.size(), 0, 1, &record) == RecordState::damaged);
+  CHECK(decode_record(stream.data(), stream.size(), 0, 0, &record) == RecordState::damaged);
+}
