@@ -271,12 +271,10 @@ TEST_CASE("driver: reader beside a writer") {
   log::RecoveryReport report;
   REQUIRE(ReadOnlyLog::open(f.fs, options, &reader, &report).ok());
   CHECK(report.live);
-  REQUIRE(open.wait_for(
-      [&] {
-        (void)reader->refresh();
-        return reader->durable_lsn() == 500;
-      },
-      200));
+  REQUIRE(open.wait_for([&] {
+    (void)reader->refresh();
+    return reader->durable_lsn() == 500;
+  }));
   const std::vector<std::string> records = OpenLog::read_from(reader, 1);
   REQUIRE(records.size() == 500);
   CHECK(records[499] == text_of(500));
