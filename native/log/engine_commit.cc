@@ -248,7 +248,6 @@ void Engine::seal_completed(uint64_t sequence) {
   }
   live_.pop_front();
   if (!prepared_.empty()) space_refused_ = false;
-  if (!prepared_.empty()) space_refused_ = false;
   give_back_.push_back({ChoreKind::give_back, sequence, segment.end, segment.place.file_bytes});
 }
 
