@@ -282,6 +282,24 @@ TEST_CASE("format: a group that does not follow is refused") {
   CHECK(reading.read(image.end, {3, 1, image.link, true, false}) == log::Defect::nothing);
 }
 
+// ensures that a group's identity, place in the log and watermark are what was written.
+TEST_CASE("format: every bit of a group header is under its checksum") {
+  GroupHeader header;
+  header.kind = GroupKind::data;
+  header.file_bytes = kBlock;
+  header.first_lsn = 77;
+  header.epoch = 5;
+  uint8_t content[kGroupHeaderBytes];
+  encode_group_header(&header, content);
+  REQUIRE(decode_group_header(content, kBlock, &header));
+  for (size_t bit = 0; bit < 8 * (kGroupChecksum + 4); bit++) {
+    CAPTURE(bit);
+    content[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+    CHECK_FALSE(decode_group_header(content, kBlock, &header));
+    content[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+  }
+}
+
 // ensures that a torn group, of which some sectors were never written, is told from a damaged one.
 TEST_CASE("format: a torn group is incomplete, not damaged") {
   Image image;

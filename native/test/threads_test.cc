@@ -51,6 +51,15 @@ struct Exchange {
 
 }  // namespace
 
+// ensures that a wake that comes before the wait is not lost: it changes the word.
+TEST_CASE("parker: a wake before the wait") {
+  Parker parker;
+  const uint32_t ticket = parker.prepare();
+  parker.wake_one();
+  REQUIRE(parker.spin(ticket, 1));
+  parker.wait(ticket, UINT64_MAX);
+}
+
 // ensures that no wake is lost between looking and sleeping, with and without spinning.
 TEST_CASE("parker: hand-over") {
   for (const bool spins : {false, true}) {
