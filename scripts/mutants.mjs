@@ -1,107 +1,216 @@
 #!/usr/bin/env node
-// The mutation gate: for each defence the core without it, which the native tests or the simulator must
-// catch. Works on a copy of the sources under build/mutants; prints a table; exits 1 if a mutant survives.
+// The mutation gate: for each defence the core without it, which the native tests or the simulator
+// must catch. Works on a copy of the sources under build/mutants, with the objects of the whole core
+// at hand, so that a mutant costs one file and one link. Exits with 1 if a mutant survives or its
+// text is not in the sources any more.
 //
-//   node scripts/mutants.mjs [--only NAME]… [--seeds N]
-import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+//   node scripts/mutants.mjs [--only NAME]… [--seeds N] [--markdown]
+import { spawn } from 'node:child_process'
+import {
+  cpSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { MUTANTS } from './mutants/list.mjs'
+import { filesOf, mutate } from './mutants/text.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const copy = join(root, 'build/mutants')
-const BUILD_MS = 900_000
-const CHECK_MS = 120_000 // a hang is a catch, too
+const objects = join(copy, 'build/release')
+const whole = join(copy, 'build/whole') // the objects without any mutant
+const BUILD_MS = 1_800_000
+// A check that takes ten times as long as without the mutant, and a minute more, hangs.
+const hangMs = { simulator: BUILD_MS, tests: BUILD_MS }
 
-/** A copy of what the native build needs. With new times: an object of an interrupted mutant must not look new. */
+/**
+ * A copy of what the native build needs. Files that are the same keep their time, so that objects of
+ * an earlier run are used again.
+ */
 function makeCopy() {
   mkdirSync(copy, { recursive: true })
+  rmSync(join(copy, 'node_modules'), { force: true })
   for (const part of ['native', 'scripts', 'bench', 'package.json']) {
     rmSync(join(copy, part), { recursive: true, force: true })
-    cpSync(join(root, part), join(copy, part), { recursive: true })
+    cpSync(join(root, part), join(copy, part), { recursive: true, preserveTimestamps: true })
   }
-  rmSync(join(copy, 'node_modules'), { force: true })
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  // Objects of a run that was interrupted may hold a mutant.
+  rmSync(objects, { recursive: true, force: true })
+  cpSync(whole, objects, { recursive: true, preserveTimestamps: true, force: true })
 }
 
-/** Runs a program of the copy; false if it failed, hung or crashed. */
-function passes(command, args, timeout = CHECK_MS) {
-  const result = spawnSync(command, args, {
-    cwd: copy,
-    timeout,
-    killSignal: 'SIGKILL',
-    maxBuffer: 1 << 28,
-    encoding: 'utf8',
+/**
+ * Runs a program of the copy until it ends, says something that matches `enough`, or hangs.
+ * @returns {Promise<{ ok: boolean, hung: boolean, text: string }>}
+ */
+function run(command, args, { timeout, enough }) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: copy, stdio: ['ignore', 'pipe', 'pipe'] })
+    let text = ''
+    let hung = false
+    let stopped = false
+    const timer = setTimeout(() => {
+      hung = true
+      child.kill('SIGKILL')
+    }, timeout)
+    const hear = (chunk) => {
+      text += chunk
+      if (stopped || !enough?.test(text)) return
+      stopped = true
+      child.kill('SIGKILL')
+    }
+    child.stdout.setEncoding('utf8').on('data', hear)
+    child.stderr.setEncoding('utf8').on('data', hear)
+    child.on('close', (status) => {
+      clearTimeout(timer)
+      resolve({ ok: status === 0, hung, text })
+    })
   })
-  return { ok: result.status === 0, text: `${result.stdout}${result.stderr}` }
 }
 
-function build() {
-  const { ok, text } = passes(process.execPath, ['scripts/build.mjs', 'test', 'sim'], BUILD_MS)
+async function build(...targets) {
+  const args = ['scripts/build.mjs', ...targets]
+  const { ok, text } = await run(process.execPath, args, { timeout: BUILD_MS })
   if (!ok) throw new Error(`the build failed:\n${text}`)
 }
 
-/** The first check that fails, or undefined. */
-function findCatcher(seeds) {
-  const sim = passes('build/release/sim', ['--seeds', String(seeds)])
-  if (!sim.ok)
-    return `simulator: ${sim.text.match(/^.*(?:finding|FOUND|seed \d+:).*$/im)?.[0] ?? 'failed'}`
-  const tests = passes('build/release/native-tests', ['--no-colors=1', '--abort-after=1'])
-  if (!tests.ok)
-    return `native test: ${tests.text.match(/TEST CASE: +(.*)/)?.[1] ?? 'crashed or hung'}`
-  return undefined
+/** The finding of the simulator, or undefined. */
+async function simulate(seeds) {
+  const args = ['--seeds', String(seeds)]
+  const options = { timeout: hangMs.simulator, enough: /^FAILED seed .*\n/m }
+  const { ok, hung, text } = await run('build/release/sim', args, options)
+  if (ok) return undefined
+  const [, seed, finding] = text.match(/^FAILED seed (\d+): (.*)/m) ?? []
+  if (seed !== undefined) return `simulator, seed ${seed}: ${finding}`
+  const done = text.match(/^seed \d+:/gm)?.length ?? 0
+  return `simulator, seed ${done + 1}: it ${hung ? 'hangs' : 'crashes'}`
 }
 
-/** The text with any white space between its words: formatting is no change of the core. */
-function patternOf(text) {
-  const words = text.trim().split(/\s+/)
-  return new RegExp(words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('\\s+'))
+/** The first native test that fails, or undefined. `only`: a name. */
+async function test(only) {
+  const filter = only === undefined ? [] : [`--test-case=${only.replaceAll(',', '?')}`]
+  const args = ['--no-colors=1', '--abort-after=1', ...filter]
+  const { ok, hung, text } = await run('build/release/native-tests', args, {
+    timeout: hangMs.tests,
+  })
+  if (only !== undefined && /test cases:\s+0 /.test(text)) throw new Error(`no test ${only}`)
+  if (ok) return undefined
+  const name = text.match(/TEST CASE: +(.*)/)?.[1] ?? only
+  return `native test \`${name ?? 'unknown'}\`${hung ? ', which hangs' : ''}`
 }
 
-/** Applies one mutant, builds, looks who catches it, and takes it back. */
-function tryMutant(mutant, seeds) {
-  const path = join(copy, mutant.file)
-  const source = readFileSync(path, 'utf8')
-  const pattern = patternOf(mutant.find)
-  const places = source.split(pattern).length - 1
-  if (places !== 1)
-    throw new Error(`${mutant.name}: its text stands ${places} times in ${mutant.file}`)
-  writeFileSync(
-    path,
-    source.replace(pattern, () => mutant.replace),
-  )
+/** Who catches what is in the copy now: first who is expected to, then everybody. */
+async function findCatcher(by, seeds) {
+  if (by === 'simulator') {
+    await build('sim')
+    const finding = await simulate(seeds)
+    if (finding !== undefined) return finding
+  }
+  await build('test')
+  const failed = (by !== 'simulator' ? await test(by) : undefined) ?? (await test())
+  if (failed !== undefined || by === 'simulator') return failed
+  await build('sim')
+  return simulate(seeds)
+}
+
+/** Builds one mutant, looks who catches it, and takes it back. */
+async function tryMutant(mutant, seeds) {
+  const read = (file) => readFileSync(join(copy, file), 'utf8')
+  const texts = mutate(mutant, read)
+  const before = filesOf(mutant).map((file) => {
+    const { atime, mtime } = statSync(join(copy, file))
+    return { file, text: read(file), atime, mtime }
+  })
+  for (const [file, text] of texts) writeFileSync(join(copy, file), text)
   try {
-    build()
-    return findCatcher(seeds)
+    return await findCatcher(mutant.by, seeds)
   } finally {
-    writeFileSync(path, source)
+    for (const { file, text, atime, mtime } of before) {
+      writeFileSync(join(copy, file), text)
+      utimesSync(join(copy, file), atime, mtime)
+    }
+    rmSync(objects, { recursive: true, force: true })
+    cpSync(whole, objects, { recursive: true, preserveTimestamps: true })
   }
 }
 
-function main() {
+/** Builds everything without a mutant, checks that nothing is caught there, and how long that takes. */
+async function tryWhole(seeds) {
+  await build('test', 'sim')
+  const aside = `${whole}.new` // renamed last: half a copy is never believed
+  for (const path of [whole, aside]) rmSync(path, { recursive: true, force: true })
+  cpSync(objects, aside, { recursive: true, preserveTimestamps: true })
+  renameSync(aside, whole)
+  for (const [name, check] of [
+    ['simulator', () => simulate(seeds)],
+    ['tests', () => test()],
+  ]) {
+    const began = Date.now()
+    const caught = await check()
+    if (caught !== undefined) throw new Error(`without any mutant: ${caught}`)
+    hangMs[name] = 10 * (Date.now() - began) + 60_000
+  }
+}
+
+const cell = (text) => text.replaceAll('|', '\\|')
+
+/** The lines of the table, for people or for a page. */
+const LAYOUTS = {
+  text: {
+    head: [],
+    row: ({ name, defence }, caught, seconds) =>
+      `${caught ? 'caught' : 'SURVIVED'}  ${name.padEnd(40)} ${seconds.padStart(5)} s  ` +
+      `${caught ?? defence}`,
+  },
+  markdown: {
+    head: [
+      '| Mutant | The defence that it lacks | What it would do | Caught by | s |',
+      '|---|---|---|---|---|',
+    ],
+    row: ({ name, defence, danger }, caught, seconds) =>
+      `| ${[`\`${name}\``, defence, danger, caught ?? '**nothing**', seconds].map(cell).join(' | ')} |`,
+  },
+}
+
+async function main() {
   const { values } = parseArgs({
     options: {
       only: { type: 'string', multiple: true },
       seeds: { type: 'string', default: '40' },
+      markdown: { type: 'boolean', default: false },
     },
   })
+  const unknown = values.only?.find((name) => !MUTANTS.some((mutant) => mutant.name === name))
+  if (unknown !== undefined) throw new Error(`there is no mutant ${unknown}`)
   const chosen = MUTANTS.filter(({ name }) => values.only?.includes(name) ?? true)
+  mkdirSync(whole, { recursive: true })
   makeCopy()
-  build()
-  const catcher = findCatcher(values.seeds)
-  if (catcher !== undefined) throw new Error(`without any mutant: ${catcher}`)
+  for (const mutant of MUTANTS) mutate(mutant, (file) => readFileSync(join(copy, file), 'utf8'))
+  await tryWhole(values.seeds)
+  const layout = values.markdown ? LAYOUTS.markdown : LAYOUTS.text
+  for (const line of layout.head) console.log(line)
   let survivors = 0
   for (const mutant of chosen) {
-    const caught = tryMutant(mutant, values.seeds)
+    const began = Date.now()
+    const caught = await tryMutant(mutant, values.seeds)
     if (caught === undefined) survivors++
-    console.log(
-      `${(caught ? 'caught' : 'SURVIVED').padEnd(9)} ${mutant.name.padEnd(36)} ${caught ?? mutant.defence}`,
-    )
+    console.log(layout.row(mutant, caught, ((Date.now() - began) / 1000).toFixed(1)))
   }
-  console.log(`${chosen.length - survivors} passed, ${survivors} failed, 0 skipped`)
+  const sum = `${chosen.length - survivors} passed, ${survivors} failed, 0 skipped`
+  console[values.markdown ? 'error' : 'log'](sum)
   process.exitCode = survivors > 0 ? 1 : 0
 }
 
-main()
+main().catch((error) => {
+  console.error(error.message)
+  process.exitCode = 1
+})
