@@ -20,7 +20,12 @@
         '-Wall', '-Wextra', '-pthread',
       ],
       'conditions': [
-        ['OS=="linux"', { 'ldflags': ['-Wl,-z,relro,-z,now,-z,nodelete', '-pthread'] }],
+        ['OS=="linux"', {
+          'ldflags': [
+            '-Wl,-z,relro,-z,now,-z,nodelete', '-pthread',
+            '-Wl,--version-script=<(module_root_dir)/native/binding/exports.map',
+          ],
+        }],
         ['OS=="mac"', {
           'xcode_settings': {
             'CLANG_CXX_LANGUAGE_STANDARD': 'c++20',

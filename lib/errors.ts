@@ -113,7 +113,7 @@ const ADVICE: Record<WalErrorCode, string> = {
   WAL_UNSUPPORTED_VERSION: 'open it with the version of stonelog that wrote it, or a newer one',
   WAL_NOT_A_LOG: 'move the foreign file away, or name another directory',
   WAL_ABORTED: 'nothing was opened',
-  WAL_NO_NATIVE: 'run `npm run build` in the directory of stonelog (it needs a C++20 compiler)',
+  WAL_NO_NATIVE: 'with a C++20 compiler, this builds it from source:',
 }
 
 /** What each code says happened where native gave no sentence of its own. */

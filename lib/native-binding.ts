@@ -1,11 +1,8 @@
 // The native part as one environment (main thread or worker) uses it: loaded at first use, its
 // messages routed to requests and handles, the event loop kept alive exactly while something is
 // owed.
-import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { messageOf, WalError } from './errors.js'
 import { Message, type Native, type NativeError } from './native.js'
+import { loadAddon } from './native-addon.js'
 
 /** Receives what native reports about one handle. Called from the event loop, must not throw. */
 export interface HandleSink {
@@ -15,32 +12,6 @@ export interface HandleSink {
 
 /** Takes the answer of a request, exactly once, before any microtask that follows it. */
 export type Settle = (error: NativeError | null, result: unknown) => void
-
-/** The package's directory: the parent of dist/ (and of lib/, in tests of the sources). */
-const packageDirectory = dirname(dirname(fileURLToPath(import.meta.url)))
-
-/**
- * Loads the addon; the error says what was looked for and how to build it. @throws WAL_NO_NATIVE
- */
-function load(): Native {
-  const require = createRequire(import.meta.url)
-  try {
-    return require('node-gyp-build')(packageDirectory) as Native
-  } catch (cause) {
-    const { platform, arch, versions } = process
-    const why =
-      `no binary for ${platform}-${arch} (Node ${versions.node}, Node-API ${versions.napi}) ` +
-      `could be loaded from build/Release/stonelog.node or prebuilds/${platform}-${arch} ` +
-      `(${(cause as Error).message.split('\n', 1)[0]})`
-    const message = messageOf(
-      'WAL_NO_NATIVE',
-      'loading the native part',
-      why,
-      ` at ${packageDirectory}`,
-    )
-    throw new WalError('WAL_NO_NATIVE', message, { path: packageDirectory, cause })
-  }
-}
 
 /**
  * The environment's side of the native surface. Invariant: the event loop is kept alive if and only
@@ -118,6 +89,6 @@ let loaded: NativeBinding | undefined
  * @throws WalError WAL_NO_NATIVE
  */
 export function nativeBinding(): NativeBinding {
-  loaded ??= new NativeBinding(load())
+  loaded ??= new NativeBinding(loadAddon())
   return loaded
 }

@@ -38,7 +38,12 @@ const ADDON_DEFINES = [
 /** An error whose message is all the user needs. */
 class BuildError extends Error {}
 
-/** The first of $CXX, c++, g++, clang++ that runs, with the text of its --version. */
+/** @typedef {{ command: string, flags: string[], version: string }} Compiler */
+
+/**
+ * The first of $CXX, c++, g++, clang++ that runs, with the text of its --version.
+ * @returns {Compiler}
+ */
 function findCompiler() {
   const wanted = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++']
   for (const name of wanted) {
@@ -144,6 +149,7 @@ async function link(settings, objects, output, extra) {
     ...settings.flags.filter((flag) => flag.startsWith('-fsanitize')),
     ...objects.map(({ object }) => relative(root, object)),
     ...extra,
+    ...settings.linkFlags,
   ]
   const hash = createHash('sha256').update(JSON.stringify(args)).digest('hex')
   const stamp = join(root, settings.directory, 'obj', `${output.replaceAll('/', '.')}.link`)
@@ -178,7 +184,8 @@ function findNodeHeaders() {
     const own = resolve(dirname(process.execPath), '../include/node')
     if (existsSync(join(own, 'node_api.h'))) return own
     throw new BuildError(
-      'node_api.h was not found; run `npm ci` first, it installs node-api-headers.',
+      `node_api.h was not found: this Node came without headers (${own}); ` +
+        '`npm install node-api-headers` brings them.',
     )
   }
 }
@@ -190,7 +197,11 @@ function makeAddon(settings, sources) {
     process.platform === 'darwin'
       ? ['-bundle', '-undefined', 'dynamic_lookup']
       : // Never unloaded: the core's threads outlive the worker that loaded it.
-        ['-shared', '-Wl,-z,relro,-z,now,-z,nodelete']
+        [
+          '-shared',
+          '-Wl,-z,relro,-z,now,-z,nodelete',
+          '-Wl,--version-script=native/binding/exports.map',
+        ]
   // node-gyp-build looks into build/Release; mutants and sanitized addons stay out of its way.
   const folder = settings.directory === 'build/release' ? 'build/Release' : settings.directory
   const parts = [
@@ -232,21 +243,24 @@ const MAKERS = { addon: makeAddon, test: makeTests, sim: makeSim, probe: makePro
 /**
  * Builds targets.
  * @param {string[]} targets of `addon`, `test`, `sim`, `probe`
- * @param {{ variant?: string, defines?: string[], log?: (line: string) => void }} [options] variant
- *   `release` (default), `asan` or `tsan`; defines: macros of a mutant
+ * @param {{ variant?: string, defines?: string[], log?: (line: string) => void, toolchain?:
+ *   { name: string, compiler: Compiler, linkFlags: string[] } }} [options] variant
+ *   `release` (default), `asan` or `tsan`; defines: macros of a mutant; toolchain: another compiler
+ *   and its link flags, whose results go to build/<its name>
  * @returns {Promise<string[]>} one line per target; a target that cannot be built here starts with
  *   SKIPPED
  */
 export async function build(
   targets,
-  { variant = 'release', defines = [], log = console.log } = {},
+  { variant = 'release', defines = [], log = console.log, toolchain } = {},
 ) {
   if (!(variant in SANITIZERS)) throw new BuildError(`unknown variant ${variant}`)
   const unknown = targets.find((target) => !(target in MAKERS))
   if (unknown) throw new BuildError(`unknown target ${unknown}: addon, test, sim or probe`)
   const settings = {
-    compiler: findCompiler(),
-    directory: `build/${[variant, ...defines].join('-')}`,
+    compiler: toolchain?.compiler ?? findCompiler(),
+    directory: `build/${[toolchain?.name ?? variant, ...defines].join('-')}`,
+    linkFlags: toolchain?.linkFlags ?? [],
     flags: [...SANITIZERS[variant], ...defines.map((name) => `-D${name}`)],
     compiled: 0,
   }

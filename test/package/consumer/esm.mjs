@@ -1,0 +1,4 @@
+import * as stonelog from 'stonelog'
+import { run } from './cycle.cjs'
+
+await run(stonelog, process.argv.slice(2))

@@ -1,0 +1,6 @@
+const { run } = require('./cycle.cjs')
+
+run(require('stonelog'), process.argv.slice(2)).catch((error) => {
+  console.error(error)
+  process.exitCode = 1
+})
