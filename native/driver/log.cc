@@ -125,42 +125,47 @@ Status Log::begin(log::Examination* examination, log::LifeStart* start) {
 }
 
 void Log::start_threads() {
-  for (uint32_t i = 0; i < options_.pipeline_depth; i++)
-    threads_.emplace_back([this] { committer(); });
+  // One more than writes in flight: for a sync beside them, or for stamps.
+  for (uint32_t i = 0; i <= options_.pipeline_depth; i++) {
+    Parker* const own = &committer_parkers_.emplace_back();
+    threads_.emplace_back([this, own] { committer(own); });
+  }
   threads_.emplace_back([this] { preparer(); });
 }
 
-void Log::committer() {
+void Log::committer(Parker* own) {
   block_signals();
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    if (commit_one(&lock)) continue;
+    if (commit_one(&lock) || stamp_one(&lock)) continue;
     if (stopping_) return;
-    wait_for_work(&lock);
+    wait_for_work(&lock, own);
   }
 }
 
 // Sleeping and being woken costs some 10 us in all. Where work has lately come sooner than that
 // pays, one committer looks out for it instead; idle or slow traffic is never spun for.
-void Log::wait_for_work(std::unique_lock<std::mutex>* lock) {
+void Log::wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own) {
   const uint64_t began = now_ns();
   const uint64_t deadline = engine_->next_deadline(began);
-  const uint32_t ticket = work_.prepare();
-  if (!spinning_ && usual_wait_ns_ < kMaxSpinNs) {
-    spinning_ = true;
+  const uint32_t ticket = own->prepare();
+  if (spinner_ == nullptr && usual_wait_ns_ < kMaxSpinNs) {
+    spinner_ = own;
     lock->unlock();
-    const bool came = work_.spin(ticket, std::min(2 * usual_wait_ns_ + kMinSpinNs, kMaxSpinNs));
+    const bool came = own->spin(ticket, std::min(2 * usual_wait_ns_ + kMinSpinNs, kMaxSpinNs));
     lock->lock();
-    spinning_ = false;
+    spinner_ = nullptr;
     usual_wait_ns_ = (3 * usual_wait_ns_ + (came ? now_ns() - began : 4 * kMaxSpinNs)) / 4;
     return;  // to look again, and to sleep if there is nothing
   }
   armed_deadline_ns_ = std::min(armed_deadline_ns_, deadline);
+  idle_committers_.enter(own);
   lock->unlock();
-  work_.wait(ticket, deadline);
+  own->wait(ticket, deadline);
   lock->lock();
+  idle_committers_.leave(own);
   armed_deadline_ns_ = UINT64_MAX;
-  if (!spinning_)
+  if (spinner_ == nullptr)
     usual_wait_ns_ = (3 * usual_wait_ns_ + std::min(now_ns() - began, 4 * kMaxSpinNs)) / 4;
 }
 
@@ -171,7 +176,7 @@ bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
   if (!engine_->next_op(now, fs_.wall_micros(), &op)) return false;
   io::File* file = files_[op.segment].get();
   ops_under_way_++;
-  if (engine_->may_submit(now)) wake_committer();
+  if (has_work(now)) wake_committer();
   lock->unlock();
   uint64_t device_ns = 0;
   Status status = carry_out(op, file, &device_ns);
@@ -187,6 +192,21 @@ bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
   note_sealed();
   progressed();
   return true;
+}
+
+// Stamps are computed while the device works, so that it need not wait for them.
+bool Log::stamp_one(std::unique_lock<std::mutex>* lock) {
+  Op op;
+  if (!engine_->next_stamp(&op)) return false;
+  lock->unlock();
+  Engine::stamp(op);
+  lock->lock();
+  engine_->stamped(op);
+  return true;
+}
+
+bool Log::has_work(uint64_t now_ns) const {
+  return engine_->may_submit(now_ns) || engine_->may_stamp();
 }
 
 Status Log::carry_out(const Op& op, io::File* file, uint64_t* device_ns) {
@@ -379,13 +399,13 @@ void Log::wake_for_work() {
 }
 
 // With the lock held. One that spins looks at everything again before it sleeps, so it need not be
-// woken.
+// woken; no more need those that are at work.
 void Log::wake_committer() {
   wakes_++;
-  if (spinning_) {
-    work_.notify();
-  } else {
-    work_.wake_one();
+  if (spinner_ != nullptr) {
+    spinner_->notify();
+  } else if (Parker* const idle = idle_committers_.take()) {
+    idle->wake_one();
   }
 }
 
@@ -394,7 +414,7 @@ Status Log::flush_and_wait() {
   if (engine_->poisoned()) return engine_->failure();
   engine_->demand_all();
   const uint64_t target = engine_->last_lsn();
-  work_.wake_one();
+  wake_committer();
   while (engine_->durable_lsn() < target) {
     if (engine_->poisoned()) return engine_->failure();
     const uint32_t ticket = progress_.prepare();
@@ -408,7 +428,7 @@ Status Log::flush_and_wait() {
 Status Log::shut_down() {
   std::unique_lock<std::mutex> lock(mutex_);
   if (!engine_->poisoned()) engine_->begin_close(now_ns());
-  work_.wake_one();
+  wake_committer();
   while (!engine_->closed() && !engine_->poisoned()) {
     const uint32_t ticket = progress_.prepare();
     lock.unlock();
@@ -417,8 +437,9 @@ Status Log::shut_down() {
   }
   note_sealed();
   stopping_ = true;
+  if (spinner_ != nullptr) spinner_->notify();
+  while (Parker* const idle = idle_committers_.take()) idle->wake_one();
   lock.unlock();
-  work_.wake_all();
   chores_.wake_all();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();

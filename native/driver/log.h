@@ -1,13 +1,15 @@
 // An open log of this process: the engine and the threads that drive it. All handles of the process
 // on one directory share one Log (registry.h).
 //
-// Threads: `pipelineDepth` committers carry out the engine's writes, syncs and seals; one preparer
-// makes segments, zeroes ahead and gives space back; any thread may append. One mutex guards the
-// engine, the catalog and the waiters; no append waits for a system call that touches the disk
-// under it: only closing and the stop after a failure make some.
+// Threads: committers, one more than `pipelineDepth`, carry out the engine's writes, syncs and
+// seals and compute stamps while no more writes may be in flight; one preparer makes segments,
+// zeroes ahead and gives space back; any thread may append. One mutex guards the engine, the
+// catalog and the waiters; no append waits for a system call that touches the disk under it: only
+// closing and the stop after a failure make some.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -144,11 +146,13 @@ class Log final : public Source {
   Status start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report);
   Status begin(log::Examination* examination, log::LifeStart* start);
   void start_threads();
-  void committer();
-  void wait_for_work(std::unique_lock<std::mutex>* lock);
+  void committer(Parker* own);
+  void wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own);
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
   bool commit_one(std::unique_lock<std::mutex>* lock);
+  bool stamp_one(std::unique_lock<std::mutex>* lock);
+  bool has_work(uint64_t now_ns) const;
   Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);
   void progressed();
   void wake_for_work();
@@ -189,13 +193,14 @@ class Log final : public Source {
   std::vector<Session*> sessions_;
   std::vector<Waiter> flush_waiters_;
   std::vector<Waiter> ready_waiters_;
-  Parker work_;      // committers
-  Parker chores_;    // the preparer
-  Parker progress_;  // threads that wait for something to become durable
+  std::deque<Parker> committer_parkers_;  // one each
+  Parked idle_committers_;
+  Parker* spinner_ = nullptr;  // the committer that looks out for work, one at most
+  Parker chores_;              // the preparer
+  Parker progress_;            // threads that wait for something to become durable
   std::mutex truncate_mutex_;
   std::vector<std::thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
-  bool spinning_ = false;                    // one committer at most
   uint64_t usual_wait_ns_ = UINT32_MAX;      // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;
   bool stopping_ = false;

@@ -111,13 +111,13 @@ void Log::kick() {
   std::unique_lock<std::mutex> lock(mutex_);
   const uint64_t now = now_ns();
   engine_->publish(now);
-  const bool work = engine_->may_submit(now) || engine_->next_deadline(now) < armed_deadline_ns_;
+  const bool work = has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_;
   const bool chore = engine_->has_chore(now);
-  const bool sleeps = work && !spinning_;
   if (work) wakes_++;
-  if (work && !sleeps) work_.notify();
+  if (work && spinner_ != nullptr) spinner_->notify();
+  Parker* const idle = work && spinner_ == nullptr ? idle_committers_.take() : nullptr;
   lock.unlock();
-  if (sleeps) work_.wake_one();  // a system call: not under the lock
+  if (idle != nullptr) idle->wake_one();  // a system call: not under the lock
   if (chore) chores_.wake_one();
 }
 
@@ -138,8 +138,7 @@ void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
   }
   engine_->demand_all();
   flush_waiters_.push_back({session, request, target});
-  wakes_++;
-  work_.wake_one();
+  wake_committer();
 }
 
 void Log::ready(Session* session, uint64_t request) {
@@ -151,14 +150,14 @@ void Log::ready(Session* session, uint64_t request) {
   } else {
     engine_->publish();
     ready_waiters_.push_back({session, request, 0});
-    work_.wake_one();
+    wake_committer();
     chores_.wake_one();
   }
 }
 
 Status Log::wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t group) {
   engine_->demand_all();
-  work_.wake_one();
+  wake_committer();
   while (engine_->durable_groups() <= group) {
     if (engine_->poisoned()) return engine_->failure();
     const uint32_t ticket = progress_.prepare();
@@ -185,7 +184,7 @@ Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
     lock->lock();
   }
   engine_->demand_all();
-  work_.wake_one();
+  wake_committer();
   while (!engine_->poisoned() && engine_->live().size() > 1) {
     const uint32_t ticket = progress_.prepare();
     lock->unlock();

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 namespace stonelog::driver {
 
@@ -33,6 +34,25 @@ class Parker {
 
   std::atomic<uint32_t> word_{0};
   std::atomic<uint32_t> waiters_{0};
+};
+
+// Threads of one kind that wait for work: the one that parked last is woken first, since its stack
+// and its core are warmest. Guarded by the lock that guards the work; wakes may come after it was
+// released, since the parkers live as long as the threads' owner.
+class Parked {
+ public:
+  void enter(Parker* parker) { parked_.push_back(parker); }
+  void leave(Parker* parker) { std::erase(parked_, parker); }  // it may have been taken, or not
+  // Whom to wake; null if nobody waits.
+  Parker* take() {
+    if (parked_.empty()) return nullptr;
+    Parker* const last = parked_.back();
+    parked_.pop_back();
+    return last;
+  }
+
+ private:
+  std::vector<Parker*> parked_;
 };
 
 }  // namespace stonelog::driver

@@ -273,6 +273,7 @@ void Engine::extend_group(Group* open, uint64_t stream_end) {
   if (needs == had) return;
   open->file_bytes = needs;
   ring_used_ += needs - had;
+  unsubmitted_bytes_ += needs - had;
   const uint64_t end = open->ring + needs;
   ring_head_ = end >= ring_size_ ? end - ring_size_ : end;
   current().end = open->offset + needs;

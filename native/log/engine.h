@@ -54,6 +54,10 @@ struct EngineOptions {
   uint32_t second_slot_bytes = 64 << 10;  // what must wait before a group joins one in flight
   uint32_t zero_piece_bytes = 512 << 10;
   uint64_t zero_ahead_bytes = 4 << 20;
+  // A bulk load: with so much waiting behind a group, it is written without DSYNC and shares a sync
+  // with others, and space ahead is not zeroed for it.
+  uint64_t bulk_bytes = 2 << 20;
+  uint64_t bulk_sync_bytes = 8 << 20;  // what shares a sync
   bool dsync =
       true;  // a DSYNC write makes itself durable; false: an explicit sync follows each group
   bool zeroes = true;  // zero-filling ahead pays on this file system
@@ -95,7 +99,7 @@ struct Admission {
   std::vector<uint64_t> payload_at;  // stream offsets, only if copy_pending
 };
 
-enum class OpKind : uint8_t { none, write, sync, seal };
+enum class OpKind : uint8_t { none, write, sync, seal, stamp };
 
 struct Op {
   OpKind kind = OpKind::none;
@@ -108,6 +112,7 @@ struct Op {
   uint8_t* parts[2] = {};
   size_t sizes[2] = {};
   int part_count = 0;
+  bool stamped = false;  // of a write: all sectors but the first are stamped already
 };
 
 enum class ChoreKind : uint8_t { none, prepare, zero, give_back };
@@ -170,6 +175,11 @@ class Engine {
   static void stamp(const Op& op);
   // Whether next_op would find a write now: whom it pays to wake.
   bool may_submit(uint64_t now_ns) const;
+  // While no more writes may be in flight: a group whose stamps can be computed meanwhile. Carried
+  // out by stamp(), without the lock, then stamped().
+  bool next_stamp(Op* op);
+  bool may_stamp() const;
+  void stamped(const Op& op);
   void completed(const Op& op, const Status& status, uint64_t now_ns);
   void tick(uint64_t now_ns);
   uint64_t next_deadline(uint64_t now_ns) const;  // ns; UINT64_MAX: none
@@ -237,7 +247,8 @@ class Engine {
     bool durable_wish;  // at least one record must be acknowledged durable
     bool alone;         // durability `each`
     bool synced;        // covered by its own DSYNC write or by a sync issued after its write
-    uint32_t copies;    // payloads still being copied without the lock
+    bool stamped;       // all sectors but the first
+    uint32_t copies;    // payloads still being copied, or stamps computed, without the lock
     uint32_t count;
     uint32_t body_sum;
     uint64_t sync_ticket;
@@ -300,6 +311,9 @@ class Engine {
   bool next_write(uint64_t now_ns, uint64_t wall_micros, Op* op);
   bool open_group_may_go(uint64_t now_ns) const;
   void submit(Group* group, uint64_t index, uint64_t wall_micros, Op* op);
+  void place_op(const Group& group, uint64_t index, Op* op) const;
+  bool loads_in_bulk() const { return unsubmitted_bytes_ >= options_.bulk_bytes; }
+  uint64_t choose_sync_target() const;
   void build_seal(const Segment& segment, bool closes, uint64_t wall_micros);
   void advance(uint64_t now_ns);
   void advance_close(uint64_t now_ns);
@@ -328,8 +342,9 @@ class Engine {
   uint64_t sync_target_ = 0;   // the groups that the next sync waits for
   uint64_t flush_group_ = 0;   // groups up to this index wait for no company
 
-  uint64_t ring_head_ = 0;  // where the next group begins
-  uint64_t ring_used_ = 0;  // bytes of groups that are not durable yet
+  uint64_t ring_head_ = 0;          // where the next group begins
+  uint64_t ring_used_ = 0;          // bytes of groups that are not durable yet
+  uint64_t unsubmitted_bytes_ = 0;  // of them, what was not given to the device
   uint64_t pending_bytes_ = 0;
 
   uint64_t last_lsn_ = 0;

@@ -26,18 +26,27 @@ bool Engine::next_op(uint64_t now_ns, uint64_t wall_micros, Op* op) {
   return next_sync(op) || next_seal(wall_micros, op) || next_write(now_ns, wall_micros, op);
 }
 
-// A sync covers the groups of one file that were written before it is issued. It waits for the
-// groups that were demanded when the need for it arose, so that a flush of many groups takes one
-// sync; not for those demanded since, or a stream of appends would put it off for ever.
+// The groups that were demanded when the need for a sync arose, so that a flush of many groups
+// takes one; not those demanded since, or a stream of appends would put it off for ever. Where a
+// sync is cheap, a bulk load takes one now and then: what it frees is filled while it runs.
+uint64_t Engine::choose_sync_target() const {
+  const bool last_is_open = has_open_ && demand_group_ == next_group_ - 1;
+  const uint64_t demanded =
+      std::max(first_group_, last_is_open ? demand_group_ - 1 : demand_group_);
+  if (!options_.dsync) return demanded;
+  uint64_t target = first_group_;
+  uint64_t bytes = group(target).file_bytes;
+  while (target < demanded && bytes < options_.bulk_sync_bytes) bytes += group(++target).file_bytes;
+  return target;
+}
+
+// A sync covers the groups of one file that were written before it is issued.
 bool Engine::next_sync(Op* op) {
   if (sync_in_flight_ > 0 || first_group_ > demand_group_ || first_group_ >= written_prefix_)
     return false;
   const Group& oldest = group(first_group_);
   const Segment* segment = find_segment(oldest.segment);
-  if (sync_target_ < first_group_) {
-    const bool last_is_open = has_open_ && demand_group_ == next_group_ - 1;
-    sync_target_ = std::max(first_group_, last_is_open ? demand_group_ - 1 : demand_group_);
-  }
+  if (sync_target_ < first_group_) sync_target_ = choose_sync_target();
   uint64_t last = sync_target_;
   if (segment->finished) last = std::min(last, segment->last_group);
   if (written_prefix_ <= last) return false;
@@ -164,32 +173,69 @@ void Engine::submit(Group* next, uint64_t index, uint64_t wall_micros, Op* op) {
   if (in_flight_ > 0) counters_.second_slot++;
   in_flight_++;
   next_submit_ = index + 1;
+  unsubmitted_bytes_ -= next->file_bytes;
   counters_.groups++;
   counters_.group_bytes += next->file_bytes;
 
   op->kind = OpKind::write;
-  op->segment = next->segment;
-  op->group = index;
-  op->offset = next->offset;
   op->opened_ns = next->opened_ns;
   op->tag = format::tag_of(segment->place.id);
-  op->mode = next->durable_wish && options_.dsync ? io::WriteMode::dsync : io::WriteMode::plain;
-  const uint64_t until_wrap = ring_size_ - next->ring;
-  op->parts[0] = ring_ + next->ring;
-  op->sizes[0] = std::min(next->file_bytes, until_wrap);
+  op->stamped = next->stamped;
+  const bool at_once = next->durable_wish && options_.dsync && !loads_in_bulk();
+  op->mode = at_once ? io::WriteMode::dsync : io::WriteMode::plain;
+  place_op(*next, index, op);
+}
+
+void Engine::place_op(const Group& placed, uint64_t index, Op* op) const {
+  op->segment = placed.segment;
+  op->group = index;
+  op->offset = placed.offset;
+  const uint64_t until_wrap = ring_size_ - placed.ring;
+  op->parts[0] = ring_ + placed.ring;
+  op->sizes[0] = std::min(placed.file_bytes, until_wrap);
   op->part_count = 1;
-  if (op->sizes[0] < next->file_bytes) {
+  if (op->sizes[0] < placed.file_bytes) {
     op->parts[1] = ring_;
-    op->sizes[1] = next->file_bytes - op->sizes[0];
+    op->sizes[1] = placed.file_bytes - op->sizes[0];
     op->part_count = 2;
   }
 }
 
+bool Engine::may_stamp() const {
+  if (poisoned_ || next_submit_ == next_group_ || in_flight_ < options_.pipeline_depth)
+    return false;
+  const Group& next = group(next_submit_);
+  return next.state == GroupState::closed && next.copies == 0 && !next.stamped;
+}
+
+// A closed group does not change any more, but for its header in the first sector.
+bool Engine::next_stamp(Op* op) {
+  if (!may_stamp()) return false;
+  Group& next = group(next_submit_);
+  next.copies++;
+  op->kind = OpKind::stamp;
+  op->tag = format::tag_of(find_segment(next.segment)->place.id);
+  place_op(next, next_submit_, op);
+  return true;
+}
+
+void Engine::stamped(const Op& op) {
+  Group& done = group(op.group);
+  done.copies--;
+  done.stamped = true;
+}
+
 void Engine::stamp(const Op& op) {
+  if (op.stamped) {
+    format::stamp_sectors(op.parts[0], 1, op.offset / kSectorBytes, op.tag, true);
+    return;
+  }
   uint64_t sector = op.offset / kSectorBytes;
   for (int i = 0; i < op.part_count; i++) {
     const size_t count = op.sizes[i] / kSectorBytes;
-    format::stamp_sectors(op.parts[i], count, sector, op.tag, i == 0);
+    const size_t skipped = i == 0 && op.kind == OpKind::stamp ? 1 : 0;
+    format::stamp_sectors(op.parts[i] + skipped * kSectorBytes, count - skipped, sector + skipped,
+                          op.tag, i == 0 && skipped == 0);
     sector += count;
   }
 }
@@ -306,8 +352,10 @@ uint64_t Engine::next_deadline(uint64_t now_ns) const {
   return deadline;
 }
 
+// Small commits into unwritten blocks cost a commit of the file system's journal each, so blocks
+// are zeroed ahead for them. A bulk load shares that cost and would only write everything twice.
 bool Engine::may_zero(uint64_t* from, uint64_t* to) const {
-  if (!options_.zeroes || zeroing_) return false;
+  if (!options_.zeroes || zeroing_ || loads_in_bulk()) return false;
   const Segment& segment = current();
   const uint64_t size = segment.place.file_bytes;
   *from = std::max(segment.place.written_end, segment.end);

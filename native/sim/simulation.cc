@@ -62,6 +62,8 @@ void Simulation::configure() {
   engine.prepare_ahead = static_cast<uint32_t>(random_.between(1, 2));
   engine.zero_piece_bytes = 16 << 10;
   engine.zero_ahead_bytes = 64 << 10;
+  engine.bulk_bytes = random_.chance(50) ? 8 << 10 : 2 << 20;
+  engine.bulk_sync_bytes = random_.chance(50) ? 16 << 10 : 64 << 10;
   engine.dsync = random_.chance(75);
   engine.zeroes = random_.chance(70);
   fs_.probe_result.direct = random_.chance(70);
@@ -328,6 +330,10 @@ void Simulation::finish_copy() {
 
 void Simulation::start_op() {
   RunningOp running;
+  if (engine_->next_stamp(&running.op)) {
+    running_.push_back(running);
+    return;
+  }
   if (!engine_->next_op(now_, fs_.wall_micros(), &running.op)) return;
   const log::Op& op = running.op;
   const std::string path = path_of(op.segment);
@@ -358,6 +364,11 @@ void Simulation::finish_op() {
   const size_t at = random_.chance(60) ? 0 : random_.below(running_.size());
   const RunningOp running = running_[at];
   running_.erase(running_.begin() + static_cast<ptrdiff_t>(at));
+  if (running.op.kind == OpKind::stamp) {
+    log::Engine::stamp(running.op);
+    engine_->stamped(running.op);
+    return;
+  }
   Status status = fs_.complete(running.ticket);
   if (fs_.crashed()) return;
   const bool was_poisoned = engine_->poisoned();
