@@ -7,14 +7,14 @@
 // --quick: 8 slices instead of 30 and smaller logs; --full: logs of 10 GiB. --patience: how long
 // in total to wait for other processes to be quiet, by default 60. The exit code is 1 if something
 // broke, never for a slow figure.
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, totalmem } from 'node:os'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from '../scripts/build.mjs'
 import { appendWorkloads } from './lib/append-workloads.mjs'
 import { bulkWorkloads } from './lib/bulk-workloads.mjs'
+import { facts, headerLines, refuseMemoryFileSystem, UsageError } from './lib/facts.mjs'
 import { Probe } from './lib/probe.mjs'
 import { figureLines, markdownTable } from './lib/report.mjs'
 import { Session } from './lib/session.mjs'
@@ -25,11 +25,6 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const workloads = { ...appendWorkloads, ...bulkWorkloads, ...wholeWorkloads }
 const MIB = 1 << 20
 const GIB = 1 << 30
-// tmpfs and ramfs: what they call durable is gone with the machine's power.
-const MEMORY_FILE_SYSTEMS = [0x01021994, 0x858458f6]
-
-/** An error whose message is all the user needs. */
-class UsageError extends Error {}
 
 function readArguments() {
   const { values } = parseArgs({
@@ -66,39 +61,6 @@ function readArguments() {
     largeBytes: values.full ? 10 * GIB : values.quick ? GIB : 2 * GIB,
   }
   return { ...values, names, settings }
-}
-
-/** What the figures depend on, without names or paths of this machine. */
-function facts(info, settings) {
-  return {
-    date: new Date().toISOString().slice(0, 10),
-    node: process.versions.node,
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: info.cores,
-    memoryGib: Math.round(totalmem() / GIB),
-    loadBefore: loadavg()[0],
-    ...info,
-    settings,
-  }
-}
-
-function headerLines({ date, node, cpu, cores, kernel, memoryGib, loadBefore, ...rest }) {
-  const { fileSystem, mountOptions, direct, dsync, device, settings } = rest
-  const yes = (value) => (value ? 'yes' : 'no')
-  const disk =
-    device === null
-      ? 'unknown'
-      : Object.entries(device)
-          .map(([name, value]) => `${name} ${value}`)
-          .join(', ')
-  const lines = [
-    `${date}, Node ${node}, Linux ${kernel}, ${cores} x ${cpu}, ${memoryGib} GiB`,
-    `${fileSystem} (${mountOptions}), direct I/O ${yes(direct)}, RWF_DSYNC ${yes(dsync)}`,
-    `device: ${disk}`,
-    `${settings.slices} slices of ${settings.sliceMs} ms of each side; load before ${loadBefore}`,
-  ]
-  if (loadBefore > 0.5) lines.push('The machine is busy with something else: repeat later.')
-  return lines
 }
 
 /** How steady the machine was: nothing of stonelog's runs while the probe commits. */
@@ -149,12 +111,7 @@ async function main() {
   }
   const directory = resolve(dir)
   mkdirSync(directory, { recursive: true })
-  if (MEMORY_FILE_SYSTEMS.includes(statfsSync(directory).type)) {
-    throw new UsageError(
-      'the directory is on a file system in memory (tmpfs): nothing is durable there, so no ' +
-        'figure would mean anything; choose another one with --dir.',
-    )
-  }
+  refuseMemoryFileSystem(directory)
   const [line] = await build(['probe'], { log: () => {} })
   if (line.startsWith('SKIPPED')) throw new UsageError(`no figures without the raw probe: ${line}`)
   const work = join(directory, `bench-${process.pid}`)

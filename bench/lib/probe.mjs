@@ -54,6 +54,11 @@ export class Probe {
     return this.#ask(`read ${ms} ${path}`.trim())
   }
 
+  /** Drops a file from the page cache: how many of its pages are left there. */
+  async evict(path) {
+    return (await this.#ask(`evict ${path}`)).residentPages
+  }
+
   async stop() {
     if (this.#child.exitCode !== null) return
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))

@@ -10,8 +10,12 @@ export class Subject {
   #waiting = new Map()
   #lastId = 0
 
-  constructor() {
-    this.#child = fork(PROGRAM, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  /**
+   * @param {string} program
+   * @param {import('node:child_process').ForkOptions} [options] of the fork
+   */
+  constructor(program = PROGRAM, options = {}) {
+    this.#child = fork(program, { ...options, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#child.on('message', ({ id, result, error }) => {
       const { resolve, reject } = this.#waiting.get(id)
       this.#waiting.delete(id)
@@ -29,7 +33,7 @@ export class Subject {
     return this.#child.pid
   }
 
-  /** Calls a function of subject-process.mjs; the promise settles to what it returns. */
+  /** Calls a function of the program; the promise settles to what it returns. */
   call(name, options = {}) {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
@@ -38,6 +42,14 @@ export class Subject {
         if (error) reject(error)
       })
     })
+  }
+
+  /** Lets the process end by itself, as it does when nobody asks it any more. */
+  async leave() {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve))
+    if (this.#child.connected) this.#child.disconnect()
+    await ended
   }
 
   /** Ends the process; `SIGKILL` leaves its log unclosed. */

@@ -9,6 +9,7 @@
 //                          also all of them, as pairs of microseconds and count.
 //   write MS               1 MiB synchronous overwrites, two in flight.
 //   read MS [PATH]         1 MiB reads, four in flight, of the file or of PATH.
+//   evict PATH             drops the file's pages from the page cache; says how many remain.
 //   info                   file system, kernel, device.
 //
 // The file's name is removed as soon as it is open, so nothing is left behind, however this ends.
@@ -252,6 +253,33 @@ void read(const Target& target, uint64_t duration_ns, const std::string& path) {
   if (!path.empty()) close(fd);
 }
 
+// How many pages of the file are in the page cache, by mincore on a mapping that is never touched.
+uint64_t resident_pages(int fd, uint64_t size) {
+  if (size == 0) return 0;
+  void* mapping = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  if (mapping == MAP_FAILED) fail("mapping the file to evict", errno);
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> pages((size + page - 1) / page);
+  if (mincore(mapping, size, pages.data()) != 0) fail("looking at the file's pages", errno);
+  munmap(mapping, size);
+  return static_cast<uint64_t>(
+      std::count_if(pages.begin(), pages.end(), [](unsigned char here) { return here & 1; }));
+}
+
+void evict(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("opening the file to evict", errno);
+  struct stat facts {};
+  // Only clean pages are dropped.
+  if (fsync(fd) != 0 || fstat(fd, &facts) != 0) fail("syncing the file to evict", errno);
+  const int error = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  if (error != 0) fail("evicting", error);
+  printf("{\"command\":\"evict\",\"bytes\":%" PRIu64 ",\"residentPages\":%" PRIu64 "}\n",
+         static_cast<uint64_t>(facts.st_size),
+         resident_pages(fd, static_cast<uint64_t>(facts.st_size)));
+  close(fd);
+}
+
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -345,6 +373,12 @@ bool obey(const Target& target, const std::string& line) {
     info(target);
     return true;
   }
+  if (command == "evict") {
+    std::string path;
+    if (!std::getline(words >> std::ws, path)) return false;
+    evict(path);
+    return true;
+  }
   double ms = 0;
   if (!(words >> ms) || !(ms > 0 && ms <= 600'000)) return false;
   const auto duration_ns = static_cast<uint64_t>(ms * 1e6);
@@ -368,7 +402,7 @@ int main(int count, char** arguments) {
   if (count != 2) {
     fprintf(stderr,
             "usage: raw-probe DIR, then commands on stdin:\n"
-            "  commit MS [latencies] | write MS | read MS [PATH] | info\n");
+            "  commit MS [latencies] | write MS | read MS [PATH] | evict PATH | info\n");
     return 2;
   }
   const Target target(arguments[1]);
