@@ -357,6 +357,7 @@ TEST_CASE("driver: mixed durabilities") {
 // allows.
 TEST_CASE("driver: the queue's bound") {
   Fixture f;
+  f.options.segment_bytes = 4 << 20;  // the segment does not bound it either
   OpenLog open(f.fs, f.options);
   std::atomic<bool> hang{true};
   f.fs.set_hook([&](Operation operation, const std::string&) {
