@@ -359,9 +359,8 @@ TEST_CASE("driver: the queue's bound") {
   Fixture f;
   f.options.segment_bytes = 4 << 20;  // the segment does not bound it either
   OpenLog open(f.fs, f.options);
-  std::atomic<bool> hang{true};
-  f.fs.set_hook([&](Operation operation, const std::string&) {
-    while (operation == Operation::dsync_write && hang) usleep(500);
+  Hang hang(f.fs, [](Operation operation, const std::string&) {
+    return operation == Operation::dsync_write;
   });
   const std::string record(10'000, 'x');
   Code code = Code::ok;
@@ -370,5 +369,4 @@ TEST_CASE("driver: the queue's bound") {
   CHECK(code == Code::backpressure);
   CHECK(bytes <= f.options.queue_bytes);
   CHECK(bytes > f.options.queue_bytes / 2);
-  hang = false;
 }

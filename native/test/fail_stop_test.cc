@@ -133,16 +133,14 @@ TEST_CASE("fail-stop: nothing is released before the new head is durable") {
 // a late write would land in what the next log has judged.
 TEST_CASE("fail-stop: the lock is held while a write is under way") {
   Fixture f;
+  std::atomic<int> writes{0};
   OpenLog open(f.fs, f.options);
   f.fill(open, 3);
-  std::atomic<int> writes{0};
-  std::atomic<bool> hang{true};
-  f.fs.set_hook([&](Operation operation, const std::string& path) {
-    if (!is_write(operation, path) || writes++ > 0) return;
-    while (hang) usleep(500);
+  Hang hang(f.fs, [&](Operation operation, const std::string& path) {
+    return is_write(operation, path) && writes++ == 0;
   });
   open.append("hangs");
-  REQUIRE(open.wait_for([&] { return writes == 1; }));
+  REQUIRE(open.wait_for([&] { return hang.hung() == 1; }));
   f.fail_writes(".wal");
   open.append(std::string(65'000, 'x'));  // large enough for the second slot
   CHECK(open.wait_for([&] { return open.is_poisoned(); }));
@@ -150,7 +148,7 @@ TEST_CASE("fail-stop: the lock is held while a write is under way") {
     OpenLog early(f.fs, f.options);
     CHECK(early.status.code == Code::locked);
   }
-  hang = false;
+  hang.release();
   f.fs.clear_rules();
   CHECK(open.wait_for([&] {
     OpenLog again(f.fs, f.options);
@@ -163,23 +161,19 @@ TEST_CASE("fail-stop: a reader sees nothing of a write in flight") {
   Fixture f;
   OpenLog open(f.fs, f.options);
   f.fill(open, 3);
-  std::atomic<int> syncs{0};
-  std::atomic<bool> hang{true};
-  f.fs.set_hook([&](Operation operation, const std::string& path) {
-    if (operation != Operation::sync || path.find(".wal") == std::string::npos) return;
-    syncs++;
-    while (hang) usleep(500);
+  Hang hang(f.fs, [](Operation operation, const std::string& path) {
+    return operation == Operation::sync && path.find(".wal") != std::string::npos;
   });
   open.append("written, not synced", nullptr, Durability::none);
   open.log->flush(&open.session, 1, 0);
-  REQUIRE(open.wait_for([&] { return syncs == 1; }));
+  REQUIRE(open.wait_for([&] { return hang.hung() == 1; }));
   Status status;
   CHECK(open.read_all(&status).size() == 3);
   CHECK(status.ok());
   ReadableSegment live;
   REQUIRE(open.log->segment_holding(4, &live));
   CHECK(live.entry.last_lsn == 3);
-  hang = false;
+  hang.release();
   REQUIRE(open.wait_for([&] { return open.listener.answered(1); }));
   CHECK(open.read_all().size() == 4);
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -129,6 +131,30 @@ class OpenLog {
     return reinterpret_cast<const uint8_t*>(text.data());
   }
   bool open_ = false;
+};
+
+// Device operations that hang until it is released or goes, as it must before the log: declared
+// after it.
+class Hang {
+ public:
+  using Condition = std::function<bool(Operation operation, const std::string& path)>;
+  Hang(FaultFileSystem& fs, Condition concerns) {
+    fs.set_hook([state = state_, concerns](Operation operation, const std::string& path) {
+      if (!concerns(operation, path)) return;
+      state->hung++;
+      while (!state->released) usleep(500);
+    });
+  }
+  ~Hang() { release(); }
+  void release() { state_->released = true; }
+  int hung() const { return state_->hung; }  // operations so far
+
+ private:
+  struct State {
+    std::atomic<int> hung{0};
+    std::atomic<bool> released{false};
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 inline std::string text_of(uint64_t lsn) {
