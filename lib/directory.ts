@@ -7,7 +7,7 @@ import { badArgument, describeValue } from './errors.js'
  * The directory as an absolute path: a later `process.chdir` must not move an open log, and threads
  * of one process must agree on it.
  * @param directory a path, or a `file:` URL
- * @throws WalError WAL_BAD_ARGUMENT
+ * @throws {WalError} WAL_BAD_ARGUMENT
  */
 export function resolveDirectory(directory: string | URL): string {
   if (directory instanceof URL && directory.protocol === 'file:') {

@@ -26,10 +26,30 @@ const CODE_BY_NUMBER = [
   'WAL_UNSUPPORTED_VERSION',
   'WAL_NOT_A_LOG',
   'WAL_ABORTED',
-] as const
+] as const satisfies ReadonlyArray<WalErrorCode | undefined>
 
-/** Stable code of a {@link WalError}. `WAL_NO_NATIVE`: the native part could not be loaded. */
-export type WalErrorCode = NonNullable<(typeof CODE_BY_NUMBER)[number]> | 'WAL_NO_NATIVE'
+/**
+ * Stable code of a {@link WalError}: what happened and what to do is in docs/durability.md, "Error
+ * codes". `WAL_NO_NATIVE`: the native part could not be loaded.
+ */
+export type WalErrorCode =
+  | 'WAL_CORRUPT'
+  | 'WAL_TORN_TAIL'
+  | 'WAL_LOCKED'
+  | 'WAL_NO_SPACE'
+  | 'WAL_BACKPRESSURE'
+  | 'WAL_POISONED'
+  | 'WAL_IO'
+  | 'WAL_CLOSED'
+  | 'WAL_READ_ONLY'
+  | 'WAL_RECORD_TOO_LARGE'
+  | 'WAL_BAD_OPTION'
+  | 'WAL_BAD_ARGUMENT'
+  | 'WAL_NOT_FOUND'
+  | 'WAL_UNSUPPORTED_VERSION'
+  | 'WAL_NOT_A_LOG'
+  | 'WAL_ABORTED'
+  | 'WAL_NO_NATIVE'
 
 /**
  * What became of the records of a failed call. `not-written`: never handed to the device, will
@@ -54,25 +74,41 @@ export interface WalErrorDetails {
   epoch?: number | undefined
   /** LSN of the record concerned (of a batch: its last one). */
   lsn?: number | undefined
+  /** What became of the records of the failed call. */
   outcome?: Outcome | undefined
   /** Process that holds the lock, with `WAL_LOCKED`. */
   pid?: number | undefined
+  /** The error behind this one. */
   cause?: unknown
 }
 
 /** Every failure of stonelog. Decide by `code`; `name` is `AbortError` for `WAL_ABORTED`. */
 export class WalError extends Error {
+  /** What happened; stable over versions. */
   readonly code: WalErrorCode
+  /** Negative, as in Node's own system errors: `util.getSystemErrorName(errno)` names it. */
   declare readonly errno?: number
+  /** The system call that failed. */
   declare readonly syscall?: string
+  /** The file or directory concerned. */
   declare readonly path?: string
+  /** Sequence number of the segment concerned. */
   declare readonly segment?: number
+  /** Bytes from the start of that segment's file. */
   declare readonly offset?: number
+  /** Epoch of the record concerned. */
   declare readonly epoch?: number
+  /** LSN of the record concerned (of a batch: its last one). */
   declare readonly lsn?: number
+  /** What became of the records of the failed call. */
   declare readonly outcome?: Outcome
+  /** Process that holds the lock, with `WAL_LOCKED`. */
   declare readonly pid?: number
 
+  /**
+   * stonelog makes its errors itself; the constructor is public for the tests of its users.
+   * @param details facts that apply; the others stay absent
+   */
   constructor(code: WalErrorCode, message: string, details: WalErrorDetails = {}) {
     const { cause, ...facts } = details
     super(message, cause === undefined ? undefined : { cause })

@@ -10,6 +10,32 @@ const openChannel = channel('stonelog:open')
 const poisonedChannel = channel('stonelog:poisoned')
 const eventChannel = channel('stonelog:event')
 
+/** What `stonelog:open` publishes: a log was opened. */
+export interface OpenMessage {
+  /** The log's directory, absolute. */
+  directory: string
+  /** Whether it was opened for reading only. */
+  readOnly: boolean
+  /** What opening found. */
+  recovery: RecoveryReport
+}
+
+/** What `stonelog:poisoned` publishes: a log has stopped. */
+export interface PoisonedMessage {
+  /** The log's directory, absolute. */
+  directory: string
+  /** The failure that stopped it. */
+  error: WalError
+}
+
+/** What `stonelog:event` publishes: something else that an operator should know. */
+export interface NoteMessage {
+  /** The log's directory, absolute. */
+  directory: string
+  /** One sentence. */
+  message: string
+}
+
 type Level = 'info' | 'warn' | 'error'
 
 function log(logger: Logger | undefined, level: Level, message: string): void {
@@ -20,14 +46,14 @@ function log(logger: Logger | undefined, level: Level, message: string): void {
   }
 }
 
-/** Publishes on `stonelog:event`: { directory, message }. */
+/** Publishes a {@link NoteMessage} on `stonelog:event`. */
 export function announceEvent(
   directory: string,
   logger: Logger | undefined,
   message: string,
   level: Level = 'warn',
 ): void {
-  eventChannel.publish({ directory, message })
+  eventChannel.publish({ directory, message } satisfies NoteMessage)
   log(logger, level, `stonelog: ${directory}: ${message}`)
 }
 
@@ -41,10 +67,7 @@ function summary(report: RecoveryReport): string {
   return `opened, ${report.verdict}, ${ended}: ${kept}${cut}, epoch ${report.epoch}`
 }
 
-/**
- * Publishes on `stonelog:open`: { directory, readOnly, recovery }; tells the logger what recovery
- * did.
- */
+/** Publishes an {@link OpenMessage} on `stonelog:open`; tells the logger what recovery did. */
 export function announceOpen(
   directory: string,
   readOnly: boolean,
@@ -52,7 +75,7 @@ export function announceOpen(
   events: readonly string[],
   logger: Logger | undefined,
 ): void {
-  openChannel.publish({ directory, readOnly, recovery })
+  openChannel.publish({ directory, readOnly, recovery } satisfies OpenMessage)
   const level = { clean: 'info', 'torn-tail': 'warn', corrupt: 'error' } as const
   log(logger, level[recovery.verdict], `stonelog: ${directory}: ${summary(recovery)}`)
   for (const { from, to, segment, offset, reason } of recovery.lost) {
@@ -62,12 +85,12 @@ export function announceOpen(
   for (const event of events) announceEvent(directory, logger, event)
 }
 
-/** Publishes on `stonelog:poisoned`: { directory, error }. */
+/** Publishes a {@link PoisonedMessage} on `stonelog:poisoned`. */
 export function announcePoisoned(
   directory: string,
   error: WalError,
   logger: Logger | undefined,
 ): void {
-  poisonedChannel.publish({ directory, error })
+  poisonedChannel.publish({ directory, error } satisfies PoisonedMessage)
   log(logger, 'error', `stonelog: ${directory}: the log has stopped: ${error.message}`)
 }

@@ -1,5 +1,6 @@
 // stonelog: a durable write-ahead log. What is acknowledged is set in stone.
-export { type Outcome, WalError, type WalErrorCode } from './errors.js'
+export { type Outcome, WalError, type WalErrorCode, type WalErrorDetails } from './errors.js'
+export type { NoteMessage, OpenMessage, PoisonedMessage } from './events.js'
 export type {
   AppendOptions,
   DirectIo,

@@ -52,7 +52,7 @@ function describeFailure(file: string, error: Error & { code?: string }): string
 /**
  * The native surface of this environment. The error names the platform, each file that was tried,
  * and the command that builds one.
- * @throws WalError WAL_NO_NATIVE
+ * @throws {WalError} WAL_NO_NATIVE
  */
 export function loadAddon(): Native {
   const require = createRequire(import.meta.url)

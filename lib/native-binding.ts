@@ -86,7 +86,7 @@ let loaded: NativeBinding | undefined
 /**
  * This environment's binding, loaded at first use: importing stonelog never fails for want of a
  * binary.
- * @throws WalError WAL_NO_NATIVE
+ * @throws {WalError} WAL_NO_NATIVE
  */
 export function nativeBinding(): NativeBinding {
   loaded ??= new NativeBinding(loadAddon())

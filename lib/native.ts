@@ -226,8 +226,8 @@ export interface Native {
   lastError(handle: number): NativeError | null
 
   /**
-   * A reader of durable records in [from, to], from 0 being the first there is; its id, or a negative code (not_found below
-   * firstLsn).
+   * A reader of durable records in [from, to], from 0 being the first there is; its id, or a
+   * negative code (not_found below firstLsn).
    */
   readOpen(handle: number, from: number, to: number): number
   /** Result: NativeBatch, or null at the end. One request at a time per reader. */

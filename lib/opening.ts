@@ -98,8 +98,8 @@ function startOpen(binding: NativeBinding, id: number, dir: string, options: Res
 /**
  * Opens a log. `wrap` makes what the caller gets and attaches the receiver of the handle's
  * messages; it runs before the next message is looked at, so that none is lost.
- * @throws WalError WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_NO_NATIVE, WAL_ABORTED, and what recovery
- *   refuses
+ * @throws {WalError} WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_NO_NATIVE, WAL_ABORTED, and what
+ *   recovery refuses
  */
 export async function openLog<T>(
   directory: string | URL,
@@ -137,7 +137,7 @@ export async function openLog<T>(
 
 /**
  * Scans a whole log without a lock and without changing a byte.
- * @throws WalError WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_NOT_FOUND, WAL_NOT_A_LOG,
+ * @throws {WalError} WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_NOT_FOUND, WAL_NOT_A_LOG,
  *   WAL_UNSUPPORTED_VERSION, WAL_IO, WAL_ABORTED; damage is reported, not thrown
  */
 export async function verifyLog(

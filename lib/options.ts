@@ -7,13 +7,18 @@ import { Durability } from './native.js'
 export type DurabilityName = 'group' | 'each' | 'interval' | 'none'
 /** How opening treats a torn or damaged log; see {@link WalOptions.recovery}. */
 export type RecoveryMode = 'tolerate-torn-tail' | 'strict' | 'point-in-time' | 'salvage'
+/** Whether the page cache is passed by; see {@link WalOptions.directIo}. */
 export type DirectIo = 'auto' | 'on' | 'off'
 
 /** A logger by shape; pino and console fit. Called with one line of text. */
 export interface Logger {
+  /** Opened, and nothing to worry about. */
   info(message: string): void
+  /** A torn tail was cut, known holes were skipped, or something else worth knowing. */
   warn(message: string): void
+  /** Records were lost, or the log has stopped. */
   error(message: string): void
+  /** Not called yet. */
   debug?(message: string): void
 }
 
@@ -169,7 +174,7 @@ function suggest(name: string, known: readonly string[]): string {
   return best === undefined ? `; known are ${known.join(', ')}` : `; did you mean "${best}"?`
 }
 
-/** Refuses what is not an object of known names. @throws WalError WAL_BAD_OPTION */
+/** Refuses what is not an object of known names. @throws {WalError} WAL_BAD_OPTION */
 function checkNames(options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw badOption(`options must be an object, not ${describeValue(options)}`)
@@ -254,7 +259,7 @@ function fileModeOf(value: unknown): number {
 
 /**
  * Validates and defaults the options of `Wal.open`.
- * @throws WalError WAL_BAD_OPTION naming the option and what it may be
+ * @throws {WalError} WAL_BAD_OPTION naming the option and what it may be
  */
 export function resolveOptions(options: WalOptions = {}): ResolvedOptions {
   checkNames(options, OPTION_NAMES)
@@ -289,7 +294,7 @@ export interface VerifyOptions {
   signal?: AbortSignal | undefined
 }
 
-/** @throws WalError WAL_BAD_OPTION */
+/** @throws {WalError} WAL_BAD_OPTION */
 export function resolveVerifyOptions(options: VerifyOptions = {}) {
   checkNames(options, ['directIo', 'signal'])
   return {
@@ -304,7 +309,7 @@ export interface AppendOptions {
   durability?: DurabilityName | undefined
 }
 
-/** @throws WalError WAL_BAD_OPTION */
+/** @throws {WalError} WAL_BAD_OPTION */
 export function resolveAppendOptions(options: AppendOptions, byDefault: Durability): Durability {
   checkNames(options, ['durability'])
   return choice('durability', options.durability, DURABILITIES, byDefault)
@@ -320,7 +325,7 @@ export interface ReadRange {
 
 /**
  * Checks a range; `from` stays undefined where it is to be `firstLsn`.
- * @throws WalError WAL_BAD_ARGUMENT
+ * @throws {WalError} WAL_BAD_ARGUMENT
  */
 export function resolveRange(range: ReadRange = {}): { from: number | undefined; to: number } {
   if (typeof range !== 'object' || range === null) {

@@ -39,7 +39,7 @@ class SlabSource {
   }
 
   /**
-   * The next slab, or null at the end. @throws WalError WAL_NOT_FOUND, WAL_CORRUPT, WAL_CLOSED, …
+   * The next slab, or null at the end. @throws {WalError} WAL_NOT_FOUND, WAL_CORRUPT, WAL_CLOSED, …
    */
   async next(): Promise<RecordBatch | null> {
     if (this.#ended) return null

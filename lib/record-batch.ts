@@ -3,6 +3,7 @@ import type { NativeBatch } from './native.js'
 
 /** One record. */
 export interface WalRecord {
+  /** Log sequence number, from 1. */
   lsn: number
   /** The payload, the caller's to keep. */
   data: Buffer
@@ -29,7 +30,12 @@ export class RecordBatch implements Iterable<WalRecord> {
   /** Size of each payload, bytes. */
   readonly lengths: Uint32Array
   /** LSNs that are known to be lost, before or inside this batch. */
-  readonly skipped: ReadonlyArray<{ from: number; to: number }>
+  readonly skipped: ReadonlyArray<{
+    /** First lost LSN. */
+    from: number
+    /** Last lost LSN. */
+    to: number
+  }>
   readonly #runs: Float64Array
 
   /** @internal */
@@ -46,33 +52,38 @@ export class RecordBatch implements Iterable<WalRecord> {
     this.skipped = skipped
   }
 
+  /** LSN of the first record. */
   get firstLsn(): number {
     return this.lsnAt(0)
   }
 
+  /** LSN of the last record. */
   get lastLsn(): number {
     return this.lsnAt(this.length - 1)
   }
 
-  /** The LSN of the record at `index`, 0 to length - 1. @throws RangeError */
+  /**
+   * The LSN of the record at `index`, 0 to length - 1.
+   * @throws {RangeError} for any other index, as all accessors
+   */
   lsnAt(index: number): number {
     const run = this.#runOf(index)
     return this.#runs[run + 1]! + index - this.#runs[run]!
   }
 
-  /** The payload of the record at `index`, a view of `buffer`. @throws RangeError */
+  /** The payload of the record at `index`, a view of `buffer`. @throws {RangeError} */
   dataAt(index: number): Buffer {
     this.#check(index)
     const start = this.offsets[index]!
     return this.buffer.subarray(start, start + this.lengths[index]!)
   }
 
-  /** @throws RangeError */
+  /** The epoch of the record at `index`. @throws {RangeError} */
   epochAt(index: number): number {
     return this.#runs[this.#runOf(index) + 2]!
   }
 
-  /** Ms since 1970, UTC. @throws RangeError */
+  /** When the record at `index` was written: ms since 1970, UTC. @throws {RangeError} */
   timestampAt(index: number): number {
     return this.#runs[this.#runOf(index) + 3]!
   }
@@ -85,6 +96,7 @@ export class RecordBatch implements Iterable<WalRecord> {
     return next < this.#runs.length ? this.#runs[next]! : this.length
   }
 
+  /** The records in LSN order; their data are views of `buffer`. */
   *[Symbol.iterator](): Generator<WalRecord, void, undefined> {
     const { buffer, offsets, lengths, length } = this
     const runs = this.#runs

@@ -56,6 +56,7 @@ export interface LostRange {
 
 /** What opening or verifying found. */
 export interface RecoveryReport {
+  /** What the evidence proves about the end of the log. */
   verdict: Verdict
   /** Whether the log had been closed properly. */
   closed: boolean
@@ -68,16 +69,23 @@ export interface RecoveryReport {
   /** Epoch of this life; of a log opened for reading, the last one found. */
   epoch: number
   /** What the verdict covers. */
-  scanned: { segments: number; bytes: number }
+  scanned: {
+    /** Segment files that were read. */
+    segments: number
+    /** Bytes that were read of them. */
+    bytes: number
+  }
   /** Bytes of the torn or damaged end that were cut. */
   truncatedBytes: number
   /** Known holes, those of earlier recoveries included. */
   lost: LostRange[]
+  /** How long it took, ms. */
   durationMs: number
 }
 
 /** What `Wal.verify` found: a report and the number of readable records. */
 export interface VerifyReport extends RecoveryReport {
+  /** Records that can be read in order, up to the first damage. */
   records: number
 }
 

@@ -6,14 +6,25 @@ import type { NativeStats } from './native.js'
  * Latencies in microseconds. Percentiles are upper bounds of their bucket: at most 25% too high.
  */
 export interface Latency {
+  /** Values taken. */
   count: number
+  /** Arithmetic mean, exact. */
   meanMicros: number
+  /** Half of the values are at most this. */
   p50Micros: number
+  /** 99% of the values are at most this. */
   p99Micros: number
+  /** 99.9% of the values are at most this. */
   p999Micros: number
+  /** The largest value, exact. */
   maxMicros: number
   /** Cumulative buckets that hold anything: how many values were at most `leMicros`. */
-  buckets: Array<{ leMicros: number; count: number }>
+  buckets: Array<{
+    /** Upper bound of the bucket. */
+    leMicros: number
+    /** Values at most `leMicros`. */
+    count: number
+  }>
 }
 
 /**
@@ -21,41 +32,60 @@ export interface Latency {
  * together.
  */
 export interface WalStats {
-  /** Records given an LSN, and their payload bytes. */
+  /** Records given an LSN. */
   records: number
+  /** Payload bytes of those records. */
   payloadBytes: number
-  /** Commits handed to the device and their bytes; padding, control groups and seals included. */
+  /** Commits handed to the device. */
   groups: number
+  /** Bytes of those commits; padding, control groups and seals included. */
   groupBytes: number
   /** Commits that hold no records: watermarks, seals. */
   controlGroups: number
   /** Explicit syncs; synchronous writes are counted in `groups`. */
   syncs: number
+  /** Segments begun after the first one. */
   rotations: number
-  /** Calls refused with `WAL_BACKPRESSURE` and with `WAL_NO_SPACE`. */
-  refused: { backpressure: number; noSpace: number }
+  /** Calls that were refused and took no LSN. */
+  refused: {
+    /** With `WAL_BACKPRESSURE`. */
+    backpressure: number
+    /** With `WAL_NO_SPACE`. */
+    noSpace: number
+  }
   /** Commits submitted while another one was in flight. */
   secondSlot: number
   /** Copied bytes not yet durable, now. */
   pendingBytes: number
-  /** Segment files, now: of the log, prepared beside it, released and waiting to be used again. */
-  segments: { live: number; prepared: number; recycled: number }
+  /** Segment files, now. */
+  segments: {
+    /** Of the log. */
+    live: number
+    /** Ready to be used next. */
+    prepared: number
+    /** Released and waiting to be used again. */
+    recycled: number
+  }
   /** Bytes of zeros written to prepare segments. */
   zeroedBytes: number
   /** Times the committer was woken. */
   wakes: number
   /** Which path to the device is used, and why. */
   io: {
+    /** Whether writes pass the page cache by. */
     direct: boolean
     /** Whether synchronous writes are trusted; else each commit is followed by an explicit sync. */
     dsync: boolean
     /** False: the file system cannot reserve space, so a full disk can poison the log. */
     reserves: boolean
+    /** Name of the file system: `ext4`, `xfs`, …, or its magic number. */
     fileSystem: string
+    /** Why this path was chosen, in a sentence. */
     reason: string
     /** The CRC32C variant in use. */
     crc32c: string
   }
+  /** Latencies of the stages of a commit. */
   latency: {
     /** First record of a commit admitted until handed to the device. */
     queue: Latency

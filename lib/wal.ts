@@ -38,9 +38,11 @@ const KICK_BYTES = 16 * 1024
 const SCRATCH_UNITS = 16 * 1024
 let scratch: Buffer | undefined
 
-/** LSNs of a batch, first and last. */
+/** LSNs of a batch; the records between have those between. */
 export interface BatchLsns {
+  /** LSN of its first record. */
   first: number
+  /** LSN of its last record. */
   last: number
 }
 
@@ -102,7 +104,7 @@ export class Wal {
   /**
    * Opens a log: creates the directory, takes the lock, recovers. The log is then ready to append.
    * @param directory a path or a `file:` URL
-   * @throws WalError WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_LOCKED, WAL_CORRUPT, WAL_TORN_TAIL,
+   * @throws {WalError} WAL_BAD_OPTION, WAL_BAD_ARGUMENT, WAL_LOCKED, WAL_CORRUPT, WAL_TORN_TAIL,
    *   WAL_NOT_FOUND, WAL_NOT_A_LOG, WAL_UNSUPPORTED_VERSION, WAL_NO_SPACE, WAL_IO, WAL_ABORTED,
    *   WAL_NO_NATIVE
    */
@@ -112,8 +114,8 @@ export class Wal {
 
   /**
    * Scans a whole log and reports; read-only, without a lock, also beside a running writer.
-   * @throws WalError WAL_NOT_FOUND, WAL_NOT_A_LOG, WAL_UNSUPPORTED_VERSION, WAL_IO, WAL_BAD_OPTION;
-   *   damage is reported, not thrown
+   * @throws {WalError} WAL_NOT_FOUND, WAL_NOT_A_LOG, WAL_UNSUPPORTED_VERSION, WAL_IO,
+   *   WAL_BAD_OPTION; damage is reported, not thrown
    */
   static verify(directory: string | URL, options?: VerifyOptions): Promise<VerifyReport> {
     return verifyLog(directory, options)
@@ -143,7 +145,7 @@ export class Wal {
    * Appends a record. The data is copied before the call returns; a string is written as UTF-8.
    * @returns the record's LSN, once it is durable (durability `interval` and `none`, NOT durable:
    *   once it is queued). Never throws synchronously.
-   * @throws WalError with `outcome` 'not-written': WAL_BACKPRESSURE, WAL_NO_SPACE,
+   * @throws {WalError} with `outcome` 'not-written': WAL_BACKPRESSURE, WAL_NO_SPACE,
    *   WAL_RECORD_TOO_LARGE, WAL_BAD_ARGUMENT, WAL_CLOSED, WAL_READ_ONLY, WAL_POISONED; WAL_IO with
    *   the outcome it had
    */
@@ -161,7 +163,7 @@ export class Wal {
   /**
    * Appends records as one: after a crash all of them are there or none.
    * @returns their consecutive LSNs, first and last, once durable
-   * @throws WalError as {@link Wal.append}; an empty array is WAL_BAD_ARGUMENT
+   * @throws {WalError} as {@link Wal.append}; an empty array is WAL_BAD_ARGUMENT
    */
   async appendBatch(
     records: ReadonlyArray<Uint8Array | string>,
@@ -176,7 +178,7 @@ export class Wal {
   /**
    * Queues a record without a promise; {@link Wal.flush} tells when it is durable.
    * @returns the record's LSN, at once
-   * @throws WalError as {@link Wal.append}, synchronously
+   * @throws {WalError} as {@link Wal.append}, synchronously
    */
   write(data: Uint8Array | string, options?: AppendOptions): number {
     return this.#admit(data, this.#durabilityOf(options))
@@ -186,7 +188,7 @@ export class Wal {
    * Appends a record; the calling thread waits for the device. Everything queued before becomes
    * durable with it.
    * @returns the record's LSN, durable
-   * @throws WalError as {@link Wal.append}, synchronously
+   * @throws {WalError} as {@link Wal.append}, synchronously
    */
   appendSync(data: Uint8Array | string): number {
     if (this.#state !== State.writable) throw this.#stateError('appending')
@@ -199,7 +201,7 @@ export class Wal {
   /**
    * Waits until everything given an LSN so far (or up to `upTo`) is durable, at any durability.
    * @returns durableLsn
-   * @throws WalError WAL_BAD_ARGUMENT if `upTo` is above lastLsn, WAL_POISONED, WAL_CLOSED,
+   * @throws {WalError} WAL_BAD_ARGUMENT if `upTo` is above lastLsn, WAL_POISONED, WAL_CLOSED,
    *   WAL_READ_ONLY
    */
   async flush(upTo?: number): Promise<number> {
@@ -223,7 +225,7 @@ export class Wal {
   /**
    * Waits until the queue is below half of `queueBytes` and space is prepared: then go on after
    * WAL_BACKPRESSURE or WAL_NO_SPACE.
-   * @throws WalError WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY
+   * @throws {WalError} WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY
    */
   async ready(): Promise<void> {
     if (this.#state !== State.writable) throw this.#stateError('waiting for the queue')
@@ -234,8 +236,9 @@ export class Wal {
   /**
    * Reads durable records in LSN order, verified. Ends at what is durable when it gets there.
    * Iterate it once; leaving the loop early releases the reader.
-   * @throws WalError WAL_BAD_ARGUMENT at once; while iterating WAL_NOT_FOUND (from below firstLsn,
-   *   or released meanwhile), WAL_CORRUPT (after everything before the damage), WAL_IO, WAL_CLOSED
+   * @throws {WalError} WAL_BAD_ARGUMENT at once; while iterating WAL_NOT_FOUND (from below
+   *   firstLsn, or released meanwhile), WAL_CORRUPT (after everything before the damage), WAL_IO,
+   *   WAL_CLOSED
    */
   read(range?: ReadRange): AsyncIterableIterator<WalRecord> {
     return new RecordReader(this.#readable(), resolveRange(range))
@@ -250,7 +253,7 @@ export class Wal {
    * Releases whole segments that hold nothing at or above `lsn`.
    * @param lsn from 1 to lastLsn + 1
    * @returns the new firstLsn, at most `lsn`
-   * @throws WalError WAL_BAD_ARGUMENT, WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY, WAL_IO
+   * @throws {WalError} WAL_BAD_ARGUMENT, WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY, WAL_IO
    */
   async truncateBefore(lsn: number): Promise<number> {
     if (this.#state !== State.writable) throw this.#stateError('truncating')
@@ -263,7 +266,7 @@ export class Wal {
     return this.#request('truncating', (id) => this.#native.truncateBefore(this.#handle, id, lsn))
   }
 
-  /** Counters and latencies as plain data. @throws WalError WAL_CLOSED */
+  /** Counters and latencies as plain data. @throws {WalError} WAL_CLOSED */
   stats(): WalStats {
     if (this.#state === State.closed) throw this.#stateError('taking statistics')
     return toStats(this.#native.stats(this.#handle))
@@ -272,7 +275,7 @@ export class Wal {
   /**
    * Makes everything durable, settles every promise, releases the handle; the last handle of the
    * process seals the log and unlocks it. Idempotent: every call gets the same promise.
-   * @throws WalError WAL_POISONED if queued records could not be made durable; the handle is gone
+   * @throws {WalError} WAL_POISONED if queued records could not be made durable; the handle is gone
    *   then too
    */
   close(): Promise<void> {
