@@ -1,5 +1,5 @@
-// The main job on real input, in four acts: append durably at speed, be killed in the middle, recover and
-// prove it, find a damaged byte. Run by `npm run demo`, which builds first.
+// The main job on real input, in four acts: append durably at speed, be killed in the middle,
+// recover and prove it, find a damaged byte. Run by `npm run demo`, which builds first.
 import assert from 'node:assert/strict'
 import { execFileSync, fork } from 'node:child_process'
 import {

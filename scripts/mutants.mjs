@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The mutation gate: for each defence the core without it, which the native tests or the simulator
-// must catch. Works on a copy of the sources under build/mutants, with the objects of the whole core
-// at hand, so that a mutant costs one file and one link. Exits with 1 if a mutant survives or its
-// text is not in the sources any more.
+// must catch. Works on a copy of the sources under build/mutants, with the objects of the whole
+// core at hand, so that a mutant costs one file and one link. Exits with 1 if a mutant survives or
+// its text is not in the sources any more.
 //
 //   node scripts/mutants.mjs [--only NAME]… [--seeds N] [--markdown]
 import { spawn } from 'node:child_process'
@@ -31,8 +31,8 @@ const BUILD_MS = 1_800_000
 const FINDING_CHARACTERS = 110
 
 /**
- * A copy of what the native build needs. Files that are the same keep their time, so that objects of
- * an earlier run are used again.
+ * A copy of what the native build needs. Files that are the same keep their time, so that objects
+ * of an earlier run are used again.
  */
 function makeCopy() {
   mkdirSync(copy, { recursive: true })

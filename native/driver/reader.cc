@@ -289,7 +289,8 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
   return {};
 }
 
-// Hands out the group's records from next_lsn_ on, as many as a slab takes; the rest stays for the next one.
+// Hands out the group's records from next_lsn_ on, as many as a slab takes; the rest stays for the
+// next one.
 void Reader::add_group(RecordBatch* batch) {
   const uint64_t first = view_.header.first_lsn;
   const uint64_t count = view_.records.size();

@@ -69,7 +69,7 @@ class Reader {
   log::Expectation expected_;
   log::GroupView view_;
   bool unread_ = false;  // records of view_ are still to be handed out
-  Status pending_;  // reported when what precedes it was handed out
+  Status pending_;       // reported when what precedes it was handed out
 };
 
 }  // namespace stonelog::driver

@@ -16,9 +16,9 @@
 
 namespace stonelog::log {
 
-// Block-aligned memory. Large pieces are mapped, not taken from the heap: it would keep them, in one
-// arena for each thread that ever asked. Very large ones ask for huge pages: a direct transfer of 1 MiB
-// is one piece to the device then, not 256.
+// Block-aligned memory. Large pieces are mapped, not taken from the heap: it would keep them, in
+// one arena for each thread that ever asked. Very large ones ask for huge pages: a direct transfer
+// of 1 MiB is one piece to the device then, not 256.
 class AlignedBuffer {
  public:
   explicit AlignedBuffer(size_t size = 0) { resize(size); }

@@ -1,5 +1,5 @@
-// The demo's input: lines of the text files that lie in the repository and its dependencies, in a fixed
-// order, so that two processes make the same records without talking to each other.
+// The demo's input: lines of the text files that lie in the repository and its dependencies, in a
+// fixed order, so that two processes make the same records without talking to each other.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 

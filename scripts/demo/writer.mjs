@@ -1,5 +1,5 @@
-// The process that the demo kills: appends the records with many in flight, and says on its channel which
-// LSNs were acknowledged, as soon as they were.
+// The process that the demo kills: appends the records with many in flight, and says on its channel
+// which LSNs were acknowledged, as soon as they were.
 import { Wal } from 'stonelog'
 import { readRecords } from './input.mjs'
 

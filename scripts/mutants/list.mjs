@@ -8,7 +8,8 @@ import { RECOVERY_MUTANTS } from './recovery.mjs'
 
 /**
  * @typedef {{ file: string, find: string, replace: string }} Edit
- * @typedef {Edit & { name: string, defence: string, danger: string, by: string, and?: Edit }} Mutant
+ * @typedef {Edit & { name: string, defence: string, danger: string, by: string, and?: Edit }}
+ *   Mutant
  */
 
 /** @type {Mutant[]} */

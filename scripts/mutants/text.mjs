@@ -1,5 +1,5 @@
-// Mutants are texts of the sources, replaced. White space does not count: formatting is no change of
-// the core.
+// Mutants are texts of the sources, replaced. White space does not count: formatting is no change
+// of the core.
 
 /** The text with any white space between its words. */
 function patternOf(text) {

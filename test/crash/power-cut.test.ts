@@ -1,5 +1,5 @@
-// The file system is shut down under a writer: un-synced data is gone, and every later call fails. What was
-// acknowledged before is there after mounting again; the writer's log stops as it must.
+// The file system is shut down under a writer: un-synced data is gone, and every later call fails.
+// What was acknowledged before is there after mounting again; the writer's log stops as it must.
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Wal, type WalError } from 'stonelog'

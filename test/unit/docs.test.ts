@@ -1,17 +1,15 @@
 // The documents against the code: links, names, and the worked example, decoded by a reader that
 // shares nothing with the native one.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { crc32c } from '@node-rs/crc32'
 import { describe, expect, it } from 'vitest'
+import { listPages } from '../fixtures/markdown.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
-const docs = readdirSync(join(root, 'docs'))
-  .filter((name) => name.endsWith('.md'))
-  .map((name) => `docs/${name}`)
-const pages = existsSync(join(root, 'README.md')) ? ['README.md', ...docs] : docs
+const pages = listPages()
 
 /** Text outside of code: fences and code spans hold no links. */
 const prose = (text: string) => text.replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '')
@@ -39,7 +37,7 @@ it.each(pages)('the relative links of %s lead somewhere', (page) => {
   expect(broken).toEqual([])
 })
 
-it.each(docs)('the lines of %s fit into 100 columns, tables aside', (page) => {
+it.each(pages)('the lines of %s fit into 100 columns, tables aside', (page) => {
   const long = read(page).split('\n')
   expect(long.filter((line) => line.length > 100 && !/^ *\|/.test(line))).toEqual([])
 })
