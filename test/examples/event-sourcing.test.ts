@@ -2,6 +2,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+// @ts-expect-error: JavaScript, without types
 import { Bank } from '../../examples/event-sourcing/bank.mjs'
 import { killAfter, startExample } from '../fixtures/example.js'
 import { makeDirectory } from '../fixtures/log.js'

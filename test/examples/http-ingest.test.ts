@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Wal, WalError } from 'stonelog'
 import { expect, it } from 'vitest'
+// @ts-expect-error: JavaScript, without types
 import { appendPatiently, Overloaded } from '../../examples/http-ingest/append.mjs'
 import { type Running, startExample } from '../fixtures/example.js'
 import { makeDirectory } from '../fixtures/log.js'

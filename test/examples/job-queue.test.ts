@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { expect, it } from 'vitest'
+// @ts-expect-error: JavaScript, without types
 import { JobQueue } from '../../examples/job-queue/queue.mjs'
 import { killAfter, startExample } from '../fixtures/example.js'
 import { makeDirectory, segmentFiles } from '../fixtures/log.js'
