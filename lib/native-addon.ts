@@ -24,9 +24,9 @@ function describeLibc(): string {
 }
 
 /**
- * The files to try, best first. node-gyp-build takes every Linux but Alpine for glibc; where that is
- * wrong its choice cannot be loaded, and the binary for musl is the second try. (It cannot be loaded
- * with glibc, so the order is all that matters.)
+ * The files to try, best first. node-gyp-build takes every Linux but Alpine for glibc; where that
+ * is wrong its choice cannot be loaded, and the binary for musl is the second try. (It cannot be
+ * loaded with glibc, so the order is all that matters.)
  */
 function candidates(require: NodeJS.Require, failures: string[]): string[] {
   const files: string[] = []

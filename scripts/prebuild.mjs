@@ -170,7 +170,9 @@ async function prebuild(target, sources) {
   return `prebuilds/${fileOf(target)}: ${readFileSync(path).length} bytes`
 }
 
-/** What is wrong with prebuilds/, a sentence each. Binaries without a mark are taken as they are. */
+/**
+ * What is wrong with prebuilds/, a sentence each. Binaries without a mark are taken as they are.
+ */
 export function check() {
   const mark = `${MARK}${hashOfSources()}`
   return Object.values(TARGETS).flatMap((file) => {
