@@ -113,8 +113,8 @@ const limits = new Map() // of each check that was tried without a mutant, ms
 let wholeMs = 0
 
 /**
- * What a check finds now. Before its first use it must find nothing without a mutant; one that takes
- * ten times as long as then, and a minute more, hangs.
+ * What a check finds now. Before its first use it must find nothing without a mutant; one that
+ * takes ten times as long as then, and a minute more, hangs.
  */
 async function find(check, ...args) {
   const key = `${check.name} ${args}`

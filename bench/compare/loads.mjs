@@ -53,7 +53,9 @@ export async function closedLoop(contender, options) {
   return result
 }
 
-/** A closed loop of `ms` with the delay of the event loop watched; `inFlight` 0: nothing is done. */
+/**
+ * A closed loop of `ms` with the delay of the event loop watched; `inFlight` 0: nothing is done.
+ */
 export async function loopDelay(contender, { inFlight, size, ms }) {
   const histogram = monitorEventLoopDelay({ resolution: 1 })
   histogram.enable()
