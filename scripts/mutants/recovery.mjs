@@ -1,8 +1,10 @@
 // Mutants of recovery: what the evidence proves, what a life begins with, what is kept aside.
 
 const RECOVERY = 'native/log/recovery.cc'
-const TABLE = 'native/log/recovery_table.h'
+const WALK = 'native/log/recovery_walk.cc'
 const LIFE = 'native/log/life.cc'
+const DECISION = 'const RecoveryRow& row = decide(evidence_);'
+const without = (evidence) => `const RecoveryRow& row = decide(evidence_ & ~uint32_t{${evidence}});`
 const TABLE_TEST = 'recovery: every row of the table'
 
 export const RECOVERY_MUTANTS = [
@@ -19,45 +21,45 @@ export const RECOVERY_MUTANTS = [
     name: 'damage-taken-for-a-tear',
     defence: 'a damaged sector is damage, in the very last record, too',
     danger: 'acknowledged records that rotted are cut as a torn tail',
-    file: TABLE,
-    find: '{"damaged-sector", kDamagedSector, Verdict::corrupt, false,',
-    replace: '{"damaged-sector", 1u << 30, Verdict::corrupt, false,',
+    file: RECOVERY,
+    find: DECISION,
+    replace: without('kDamagedSector'),
     by: TABLE_TEST,
   },
   {
     name: 'watermark-ignored',
     defence: 'what is missing below a watermark is proven damage',
     danger: 'lost acknowledged records pass for a torn tail',
-    file: TABLE,
-    find: '{"below-watermark", kBelowWatermark, Verdict::corrupt, false,',
-    replace: '{"below-watermark", 1u << 30, Verdict::corrupt, false,',
+    file: RECOVERY,
+    find: DECISION,
+    replace: without('kBelowWatermark'),
     by: TABLE_TEST,
   },
   {
     name: 'segment-gap-accepted',
     defence: 'a missing segment is an error, never an end',
     danger: 'a lost file takes its records silently',
-    file: TABLE,
-    find: '{"missing-segment", kMissingSegment, Verdict::corrupt, false,',
-    replace: '{"missing-segment", 1u << 30, Verdict::corrupt, false,',
+    file: RECOVERY,
+    find: DECISION,
+    replace: without('kMissingSegment'),
     by: TABLE_TEST,
   },
   {
     name: 'short-file-accepted',
     defence: 'a file that is not of the size it was given is damage',
     danger: 'a truncated file takes its records silently',
-    file: TABLE,
-    find: '{"short-file", kShortFile, Verdict::corrupt, false,',
-    replace: '{"short-file", 1u << 30, Verdict::corrupt, false,',
+    file: RECOVERY,
+    find: DECISION,
+    replace: without('kShortFile'),
     by: TABLE_TEST,
   },
   {
     name: 'seal-ignored',
     defence: 'what a seal or a stated end proves must be there',
     danger: 'a sealed segment that lost its end passes for torn',
-    file: TABLE,
-    find: '{"seal-contradicted", kSealContradicted, Verdict::corrupt, false,',
-    replace: '{"seal-contradicted", 1u << 30, Verdict::corrupt, false,',
+    file: RECOVERY,
+    find: DECISION,
+    replace: without('kSealContradicted'),
     by: TABLE_TEST,
   },
   {
@@ -73,9 +75,14 @@ export const RECOVERY_MUTANTS = [
     name: 'lost-close-believed',
     defence: 'the seal of a rotation is no close: what it proves to follow must be there',
     danger: 'a log that lost its last segment says that it was closed',
-    file: 'native/log/loaded_segment.h',
-    find: 'return sealed() && (seal_group.flags & format::kCloses) != 0;',
-    replace: 'return sealed();',
+    file: WALK,
+    find: 'if (tip && segment.sealed() && !segment.closed() && !policy_.live) {',
+    replace: 'if (false) {',
+    and: {
+      file: WALK,
+      find: 'closed_ = tip && segment.closed();\n    out_->segments.push_back(entry);',
+      replace: 'closed_ = tip && segment.sealed();\n    out_->segments.push_back(entry);',
+    },
     by: 'fail-stop: the seal of a rotation is no close',
   },
   {
