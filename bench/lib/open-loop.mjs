@@ -11,9 +11,11 @@ function isRefusal(error) {
 /**
  * `perSecond` appends of `size` for `ms`; beside them `bulkBytesPerSecond` in records of 64 KiB by
  * `write`. The loop turns without waiting: a timer's millisecond would hide what is measured.
+ * `watch` is told of every append (`onAppend(due, done)`) and every turn (`onTurn(began)`), in ms of
+ * `performance.now()`.
  * Refused: the load is more than the disk takes just now; what is refused is dropped, and counted.
  */
-export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 0 }) {
+export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 0 }, watch = {}) {
   const data = Buffer.alloc(size, 0x5a)
   const bulkData = Buffer.alloc(64 << 10, 0x5a)
   const latencies = new Latencies()
@@ -27,7 +29,9 @@ export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 
   async function append(due) {
     try {
       await wal.append(data)
-      latencies.add((performance.now() - due) * 1000)
+      const done = performance.now()
+      latencies.add((done - due) * 1000)
+      watch.onAppend?.(due, done)
     } catch (error) {
       if (!isRefusal(error)) throw error
       refused.appends++
@@ -47,6 +51,7 @@ export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 
   let bulkDue = began
   let releaseDue = began
   for (let now = began; now < began + ms; now = performance.now()) {
+    watch.onTurn?.(now)
     for (; bulkDue <= now; bulkDue += bulkInterval) write()
     for (; due <= now; due += interval) pending.push(append(due))
     if (now >= releaseDue) {

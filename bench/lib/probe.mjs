@@ -45,6 +45,14 @@ export class Probe {
     return this.#ask(`commit ${ms} latencies`)
   }
 
+  /**
+   * Commits while another thread does something `perSecond` times a second.
+   * @param {'overwrite' | 'zero' | 'create' | 'name' | 'unlink' | 'punch' | 'sync'} kind
+   */
+  beside(kind, perSecond, ms) {
+    return this.#ask(`beside ${kind} ${perSecond} ${ms}`)
+  }
+
   write(ms) {
     return this.#ask(`write ${ms}`)
   }

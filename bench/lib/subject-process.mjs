@@ -1,6 +1,8 @@
 // The measured process: functions that the measuring one calls by name, one at a time.
 import { rm } from 'node:fs/promises'
 import { Wal } from '../../dist/index.js'
+import { hollowLog } from '../stalls/hollow-log.mjs'
+import { watchedLoop } from '../stalls/watch.mjs'
 import { bulk, fill, recycle } from './bulk.mjs'
 import { closedLoop, oneInFlightSync } from './closed-loop.mjs'
 import { checksum } from './crc.mjs'
@@ -36,6 +38,9 @@ const functions = {
   closedLoop: (options) => closedLoop(wal, options),
   oneInFlightSync: (options) => oneInFlightSync(wal, options),
   openLoop: (options) => openLoop(wal, options),
+  /** The same load without a log. */
+  openLoopAlone: (options) => openLoop(hollowLog, options),
+  watchedLoop: (options) => watchedLoop(wal, options),
   bulk: (options) => bulk(wal, options),
   /** A bulk load into a log of its own, from opening on: nothing is prepared ahead of it. */
   async bulkGrowing({ directory, options, ...load }) {

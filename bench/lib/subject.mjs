@@ -3,7 +3,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const PROGRAM = fileURLToPath(new URL('./subject-process.mjs', import.meta.url))
+export const PROGRAM = fileURLToPath(new URL('./subject-process.mjs', import.meta.url))
 
 export class Subject {
   #child

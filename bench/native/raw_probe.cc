@@ -7,6 +7,14 @@
 //
 //   commit MS [latencies]  4 KiB synchronous overwrites, one in flight, for MS ms. With `latencies`
 //                          also all of them, as pairs of microseconds and count.
+//   beside KIND PER_SECOND MS
+//                          commits as above, all latencies, while another thread does something
+//                          PER_SECOND times a second, each in a file of its own in DIR: `overwrite`
+//                          (512 KiB synchronously into written blocks), `zero` (the same into
+//                          blocks that are only allocated), `create` (create, allocate 1 MiB,
+//                          sync), `name` (rename, sync the directory), `unlink` (of a written 1
+//                          MiB), `punch` (give 512 KiB of a written file back) or `sync` (plain 512
+//                          KiB, fdatasync).
 //   write MS               1 MiB synchronous overwrites, two in flight.
 //   read MS [PATH]         1 MiB reads, four in flight, of the file or of PATH.
 //   evict PATH             drops the file's pages from the page cache; says how many remain.
@@ -43,25 +51,18 @@
 #include <thread>
 #include <vector>
 
+#include "device.h"
+#include "neighbour.h"
+
+using namespace raw_probe;
+
 namespace {
 
 constexpr size_t kFileBytes = 64 << 20;
 constexpr size_t kCommitBytes = 4 << 10;
 constexpr size_t kBulkBytes = 1 << 20;
-constexpr size_t kHugePageBytes = 2 << 20;
 constexpr int kWritesInFlight = 2;
 constexpr int kReadsInFlight = 4;
-
-[[noreturn]] void fail(const char* action, int error) {
-  fprintf(stderr, "raw-probe: %s: %s\n", action, strerror(error));
-  exit(1);
-}
-
-uint64_t now_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
 
 uint64_t cpu_micros() {
   rusage usage{};
@@ -71,32 +72,6 @@ uint64_t cpu_micros() {
   };
   return micros(usage.ru_utime) + micros(usage.ru_stime);
 }
-
-// Memory with contents that no layer below can compress or recognise as zeros. In a huge page, if
-// the kernel has one: a transfer of 1 MiB is then one piece for the device instead of 256, which
-// doubles what is read per second.
-class Block {
- public:
-  explicit Block(size_t size)
-      : data_(static_cast<uint64_t*>(aligned_alloc(kHugePageBytes, kHugePageBytes))) {
-    if (data_ == nullptr) fail("allocating memory", ENOMEM);
-    (void)madvise(data_, kHugePageBytes, MADV_HUGEPAGE);
-    uint64_t state = 0x9E3779B97F4A7C15;
-    for (size_t i = 0; i < size / sizeof(uint64_t); i++) {
-      state ^= state << 13;  // xorshift64, Marsaglia 2003
-      state ^= state >> 7;
-      state ^= state << 17;
-      data_[i] = state;
-    }
-  }
-  ~Block() { free(data_); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-  void* data() const { return data_; }
-
- private:
-  uint64_t* data_;
-};
 
 // The written file, and how it can be reached.
 class Target {
@@ -172,11 +147,18 @@ std::string histogram_of(const std::vector<uint32_t>& latencies_ns) {
   return "[" + text + "]";
 }
 
-void commit(const Target& target, uint64_t duration_ns, bool all) {
+struct Commits {
+  std::vector<uint32_t> latencies_ns;
+  uint64_t elapsed_ns = 0;
+  uint64_t cpu = 0;
+};
+
+// 4 KiB synchronous overwrites, one in flight; latencies sorted.
+Commits commit_for(const Target& target, uint64_t duration_ns) {
   static uint64_t offset = 0;
   const Block block(kCommitBytes);
-  std::vector<uint32_t> latencies;
-  latencies.reserve(duration_ns / 10'000);
+  Commits out;
+  out.latencies_ns.reserve(duration_ns / 10'000);
   const uint64_t cpu_before = cpu_micros();
   const uint64_t began = now_ns();
   uint64_t before = began;
@@ -184,19 +166,31 @@ void commit(const Target& target, uint64_t duration_ns, bool all) {
     target.overwrite(block.data(), kCommitBytes, offset);
     offset = (offset + kCommitBytes) % kFileBytes;
     const uint64_t after = now_ns();
-    latencies.push_back(static_cast<uint32_t>(std::min<uint64_t>(after - before, UINT32_MAX)));
+    out.latencies_ns.push_back(
+        static_cast<uint32_t>(std::min<uint64_t>(after - before, UINT32_MAX)));
     before = after;
   }
-  const uint64_t cpu = cpu_micros() - cpu_before;
-  std::sort(latencies.begin(), latencies.end());
+  out.elapsed_ns = before - began;
+  out.cpu = cpu_micros() - cpu_before;
+  std::sort(out.latencies_ns.begin(), out.latencies_ns.end());
+  return out;
+}
+
+void print_commits(const Target& target, const char* command, const Commits& commits, bool all) {
+  const std::vector<uint32_t>& latencies = commits.latencies_ns;
   printf(
-      "{\"command\":\"commit\",\"direct\":%s,\"dsync\":%s,\"count\":%zu,\"seconds\":%.6f,"
+      "{\"command\":\"%s\",\"direct\":%s,\"dsync\":%s,\"count\":%zu,\"seconds\":%.6f,"
       "\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f,\"cpuMicros\":%" PRIu64,
-      target.direct() ? "true" : "false", target.dsync() ? "true" : "false", latencies.size(),
-      static_cast<double>(before - began) / 1e9, percentile_micros(latencies, 0.5),
-      percentile_micros(latencies, 0.9), percentile_micros(latencies, 0.99),
-      percentile_micros(latencies, 0.999), latencies.back() / 1e3, cpu);
+      command, target.direct() ? "true" : "false", target.dsync() ? "true" : "false",
+      latencies.size(), static_cast<double>(commits.elapsed_ns) / 1e9,
+      percentile_micros(latencies, 0.5), percentile_micros(latencies, 0.9),
+      percentile_micros(latencies, 0.99), percentile_micros(latencies, 0.999),
+      latencies.back() / 1e3, commits.cpu);
   if (all) printf(",\"latencies\":%s", histogram_of(latencies).c_str());
+}
+
+void commit(const Target& target, uint64_t duration_ns, bool all) {
+  print_commits(target, "commit", commit_for(target, duration_ns), all);
   printf("}\n");
 }
 
@@ -253,6 +247,36 @@ void read(const Target& target, uint64_t duration_ns, const std::string& path) {
   if (!path.empty()) close(fd);
 }
 
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) >= ' ') out += c;
+  }
+  return out + "\"";
+}
+
+void commit_beside(const Target& target, const std::string& directory, const std::string& kind,
+                   double per_second, uint64_t duration_ns) {
+  Neighbour neighbour(directory, kind);
+  std::atomic<bool> stop{false};
+  uint64_t acted = 0;
+  std::thread thread([&] {
+    const auto interval_ns = static_cast<uint64_t>(1e9 / per_second);
+    for (uint64_t due = now_ns(); !stop; due += interval_ns) {
+      while (!stop && now_ns() < due) usleep(100);
+      if (stop) return;
+      neighbour.act();
+      acted++;
+    }
+  });
+  const Commits commits = commit_for(target, duration_ns);
+  stop = true;
+  thread.join();
+  print_commits(target, "beside", commits, true);
+  printf(",\"kind\":%s,\"acted\":%" PRIu64 "}\n", quoted(kind).c_str(), acted);
+}
+
 // How many pages of the file are in the page cache, by mincore on a mapping that is never touched.
 uint64_t resident_pages(int fd, uint64_t size) {
   if (size == 0) return 0;
@@ -278,15 +302,6 @@ void evict(const std::string& path) {
          static_cast<uint64_t>(facts.st_size),
          resident_pages(fd, static_cast<uint64_t>(facts.st_size)));
   close(fd);
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) >= ' ') out += c;
-  }
-  return out + "\"";
 }
 
 std::string first_line(const std::string& path) {
@@ -365,7 +380,7 @@ void info(const Target& target) {
 }
 
 // False if there is no such command.
-bool obey(const Target& target, const std::string& line) {
+bool obey(const Target& target, const std::string& directory, const std::string& line) {
   std::istringstream words(line);
   std::string command;
   words >> command;
@@ -377,6 +392,15 @@ bool obey(const Target& target, const std::string& line) {
     std::string path;
     if (!std::getline(words >> std::ws, path)) return false;
     evict(path);
+    return true;
+  }
+  if (command == "beside") {
+    std::string kind;
+    double per_second = 0;
+    double duration_ms = 0;
+    if (!(words >> kind >> per_second >> duration_ms) || !Neighbour::knows(kind)) return false;
+    if (!(per_second > 0 && duration_ms > 0 && duration_ms <= 600'000)) return false;
+    commit_beside(target, directory, kind, per_second, static_cast<uint64_t>(duration_ms * 1e6));
     return true;
   }
   double ms = 0;
@@ -402,13 +426,14 @@ int main(int count, char** arguments) {
   if (count != 2) {
     fprintf(stderr,
             "usage: raw-probe DIR, then commands on stdin:\n"
-            "  commit MS [latencies] | write MS | read MS [PATH] | evict PATH | info\n");
+            "  commit MS [latencies] | beside KIND PER_SECOND MS | write MS | read MS [PATH] | "
+            "evict PATH | info\n");
     return 2;
   }
   const Target target(arguments[1]);
   for (std::string line; std::getline(std::cin, line);) {
     if (line.empty()) continue;
-    if (!obey(target, line)) {
+    if (!obey(target, arguments[1], line)) {
       fprintf(stderr, "raw-probe: no such command: %s\n", line.c_str());
       return 2;
     }
