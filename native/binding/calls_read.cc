@@ -35,9 +35,28 @@ napi_value skipped_value(napi_env env, const driver::RecordBatch& batch) {
   return typed_array(env, napi_float64_array, skipped.data(), skipped.size(), sizeof(double));
 }
 
-napi_value batch_value(napi_env env, const driver::RecordBatch& batch) {
-  const napi_value data = array_buffer(env, batch.data.data(), batch.data.size());
+void return_slab(napi_env, void*, void* slab) {
+  driver::give_back(std::unique_ptr<driver::Slab>(static_cast<driver::Slab*>(slab)));
+}
+
+// The slab becomes JavaScript's as it is, and comes back when it is collected. Where memory of
+// others is not allowed (some embedders of V8 keep all of it in a cage), it is copied.
+napi_value slab_value(napi_env env, driver::RecordBatch* batch) {
+  if (batch->bytes() == 0) return array_buffer(env, nullptr, 0);
+  napi_value buffer = nullptr;
+  driver::Slab* const slab = batch->slab.get();
+  if (napi_create_external_arraybuffer(env, slab->data(), slab->size(), return_slab, slab,
+                                       &buffer) == napi_ok) {
+    (void)batch->slab.release();
+    return buffer;
+  }
+  return array_buffer(env, slab->data(), slab->size());
+}
+
+napi_value batch_value(napi_env env, driver::RecordBatch* slab_and_columns) {
+  const napi_value data = slab_value(env, slab_and_columns);
   if (data == nullptr) return nullptr;
+  const driver::RecordBatch& batch = *slab_and_columns;
   const auto columns = [env](const std::vector<uint32_t>& column) {
     return typed_array(env, napi_uint32_array, column.data(), column.size(), sizeof(uint32_t));
   };
@@ -77,10 +96,10 @@ void ReadAnswer::arrive(Environment*) {
 }
 
 napi_value ReadAnswer::result(Environment* environment) {
-  const driver::RecordBatch& batch = reader->batch;
+  driver::RecordBatch& batch = reader->batch;
   if (batch.empty() && batch.skipped.empty()) return null_value(environment);
-  return counted_twice(environment->env(), batch_value(environment->env(), batch),
-                       batch.data.size());
+  const size_t size = batch.bytes();
+  return counted_twice(environment->env(), batch_value(environment->env(), &batch), size);
 }
 
 // (handle, from, to)

@@ -30,13 +30,17 @@ void ReadAhead::set_limit(uint64_t limit) {
 // Forgets everything; what is under way is waited for, since it writes into the pieces' memory.
 void ReadAhead::drop(std::unique_lock<std::mutex>* lock) {
   for (Piece& piece : pieces_) {
-    while (piece.state == State::fetching) {
-      const uint32_t ticket = fetched_.prepare();
-      lock->unlock();
-      fetched_.wait(ticket, UINT64_MAX);
-      lock->lock();
-    }
+    wait_for(lock, piece);
     piece.state = State::idle;
+  }
+}
+
+void ReadAhead::wait_for(std::unique_lock<std::mutex>* lock, const Piece& piece) {
+  while (piece.state == State::fetching) {
+    const uint32_t ticket = fetched_.prepare();
+    lock->unlock();
+    fetched_.wait(ticket, UINT64_MAX);
+    lock->lock();
   }
 }
 
@@ -71,6 +75,30 @@ ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
   return nullptr;
 }
 
+// What lies before `offset` is given back: the caller has done with it.
+size_t ReadAhead::lend(uint64_t offset, size_t size, const uint8_t** data) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (Piece& piece : pieces_) {
+    if (piece.state == State::ready && piece.offset + kPieceBytes <= offset)
+      piece.state = State::idle;
+  }
+  Piece* piece = find(offset);
+  if (piece == nullptr) {
+    if (offset + kPieceBytes > limit_) return 0;
+    drop(&lock);
+    next_fetch_ = offset;
+    fetch_next();
+    piece = find(offset);
+  } else {
+    fetch_next();
+  }
+  wait_for(&lock, *piece);
+  if (!piece->status.ok() || piece->got < kPieceBytes) return 0;
+  const size_t within = static_cast<size_t>(offset - piece->offset);
+  *data = piece->data + within;
+  return std::min(size, kPieceBytes - within);
+}
+
 Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got) {
   std::unique_lock<std::mutex> lock(mutex_);
   *got = 0;
@@ -81,12 +109,7 @@ Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got)
   while (*got < size) {
     Piece* piece = find(offset + *got);
     if (piece == nullptr) break;
-    while (piece->state == State::fetching) {
-      const uint32_t ticket = fetched_.prepare();
-      lock.unlock();
-      fetched_.wait(ticket, UINT64_MAX);
-      lock.lock();
-    }
+    wait_for(&lock, *piece);
     if (!piece->status.ok()) return piece->status;
     const uint64_t within = offset + *got - piece->offset;
     if (within >= piece->got) return {};  // the file ends here

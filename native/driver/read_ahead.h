@@ -12,7 +12,7 @@
 
 namespace stonelog::driver {
 
-class ReadAhead final : public io::File {
+class ReadAhead final : public io::File, public log::SpanSource {
  public:
   static constexpr size_t kPieceBytes = 1 << 20;
   static constexpr size_t kDepth = 4;  // pieces under way or ready: 4 MiB of memory
@@ -26,6 +26,7 @@ class ReadAhead final : public io::File {
   void set_limit(uint64_t limit);
 
   Status read(uint64_t offset, uint8_t* data, size_t size, size_t* got) override;
+  size_t lend(uint64_t offset, size_t size, const uint8_t** data) override;
   Status size(uint64_t* bytes) override { return file_->size(bytes); }
   // A reader only reads.
   Status write(uint64_t, const io::Part*, int, io::WriteMode) override;
@@ -46,6 +47,7 @@ class ReadAhead final : public io::File {
 
   void fetch_next();  // with the lock held: starts fetching while there is a free piece
   void run(Piece* piece);
+  void wait_for(std::unique_lock<std::mutex>* lock, const Piece& piece);
   void drop(std::unique_lock<std::mutex>* lock);
   Piece* find(uint64_t offset);
 

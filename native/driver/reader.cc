@@ -1,6 +1,7 @@
 #include "driver/reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace stonelog::driver {
 
@@ -11,18 +12,32 @@ namespace {
 
 constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the record that reaches this
 constexpr size_t kBatchRecords = 16 << 10;
+constexpr size_t kSlabBytes = kBatchBytes + (64 << 10);
 constexpr size_t kWindowBytes = 1 << 20;
 constexpr size_t kSeekWindowBytes = 32
                                     << 10;  // a look for a group's header reads this much at a time
 
 }  // namespace
 
+RecordBatch::~RecordBatch() { give_back(std::move(slab)); }
+
 void RecordBatch::clear() {
-  data.clear();
+  give_back(std::move(slab));
   offsets.clear();
   lengths.clear();
   runs.clear();
   skipped.clear();
+}
+
+uint8_t* RecordBatch::make_room(size_t bytes) {
+  if (slab != nullptr && slab->room() >= bytes) return slab->end();
+  const size_t has = this->bytes();
+  std::unique_ptr<Slab> larger = take_slab(std::max(kSlabBytes, has + bytes));
+  if (has > 0) std::memcpy(larger->end(), slab->data(), has);
+  larger->grow(has);
+  give_back(std::move(slab));
+  slab = std::move(larger);
+  return slab->end();
 }
 
 Reader::Reader(Source* source, uint64_t from, uint64_t to)
@@ -126,12 +141,15 @@ Status Reader::next(RecordBatch* batch) {
   }
   bool more = true;
   durable_lsn_ = source_->durable_lsn();
-  while (more && next_lsn_ <= to_ && batch->data.size() < kBatchBytes &&
+  while (more && next_lsn_ <= to_ && batch->bytes() < kBatchBytes &&
          batch->offsets.size() < kBatchRecords) {
     if (unread_) {
       add_group(batch);
       continue;
     }
+    const Lent lent = take_lent(batch);
+    if (lent == Lent::full) return {};
+    if (lent == Lent::taken) continue;
     Status status = read_group(batch, &more);
     if (status.ok()) continue;
     if (batch->empty() && batch->skipped.empty()) return pending_ = status;
@@ -226,10 +244,46 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
     if (!status.ok()) return status;
   }
   add_group(batch);
+  move_on();
+  return {};
+}
+
+void Reader::move_on() {
   offset_ += view_.header.file_bytes;
   expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch,
                view_.header.checksum, true};
-  return {};
+}
+
+// The common case, a group that was read ahead and is as it should be: it is verified and laid into
+// the slab in one go. Everything else is read_group's.
+Reader::Lent Reader::take_lent(RecordBatch* batch) {
+  format::GroupHeader header;
+  if (expected_.any || !groups_->peek(file_.get(), offset_, segment_.entry.end, expected_, &header))
+    return Lent::none;
+  if (header.first_lsn + header.count > durable_lsn_ + 1) return Lent::none;
+  const size_t bytes = header.file_bytes / format::kSectorBytes * format::kContentBytes;
+  const bool fits = batch->slab == nullptr || batch->slab->room() >= bytes;
+  if (!fits && !batch->empty()) return Lent::full;
+  uint8_t* const content = batch->make_room(bytes);
+  if (!groups_->take(file_.get(), offset_, header, content, &view_)) return Lent::none;
+  const uint64_t first = header.first_lsn;
+  const uint64_t count = view_.records.size();
+  const uint64_t from = next_lsn_ > first ? std::min(next_lsn_ - first, count) : 0;
+  const uint64_t end = first > to_ ? 0 : std::min(count, to_ - first + 1);
+  if (from < end) {
+    batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + from, header.epoch,
+                           header.timestamp_micros});
+    const size_t base = static_cast<size_t>(view_.stream - batch->slab->data());
+    for (uint64_t at = from; at < end; at++) {
+      batch->offsets.push_back(static_cast<uint32_t>(base + view_.records[at].payload_offset));
+      batch->lengths.push_back(view_.records[at].payload_bytes);
+    }
+    batch->slab->grow(bytes);
+  }
+  next_lsn_ =
+      std::max(next_lsn_, std::min(first + count, to_ == UINT64_MAX ? first + count : to_ + 1));
+  move_on();
+  return Lent::taken;
 }
 
 // LSNs from the expected one up to `lsn` cannot be read: known holes and salvage pass over them.
@@ -266,8 +320,12 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
   const uint64_t last = expected_.first_lsn - 1;
   Status status = log::salvage_region(groups_.get(), offset_, segment_.entry.end, last, &region);
   if (!status.ok()) return std::move(status).at(sequence, offset_);
-  const size_t base = batch->data.size();
-  batch->data.insert(batch->data.end(), region.payloads.begin(), region.payloads.end());
+  const size_t base = batch->bytes();
+  if (!region.payloads.empty()) {
+    std::memcpy(batch->make_room(region.payloads.size()), region.payloads.data(),
+                region.payloads.size());
+    batch->slab->grow(region.payloads.size());
+  }
   for (const log::SalvagedRecord& record : region.records) {
     status = skip_to(record.lsn, batch, true, bad_offset);
     if (!status.ok()) return status;
@@ -302,7 +360,7 @@ void Reader::add_group(RecordBatch* batch) {
   }
   const uint64_t from = next_lsn_ > first ? next_lsn_ - first : 0;
   const uint64_t end = from + std::min(count - from, to_ - (first + from) + 1);
-  const size_t base = batch->data.size();
+  const size_t base = batch->bytes();
   const uint64_t bytes_from = view_.records[from].payload_offset;
   batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + from,
                          view_.header.epoch, view_.header.timestamp_micros});
@@ -316,7 +374,9 @@ void Reader::add_group(RecordBatch* batch) {
     batch->lengths.push_back(record.payload_bytes);
     bytes_to = record.payload_offset + record.payload_bytes;
   }
-  batch->data.insert(batch->data.end(), view_.stream + bytes_from, view_.stream + bytes_to);
+  const size_t bytes = bytes_to - bytes_from;
+  std::memcpy(batch->make_room(bytes), view_.stream + bytes_from, bytes);
+  batch->slab->grow(bytes);
   next_lsn_ = first + at;
   unread_ = at < end;
 }

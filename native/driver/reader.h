@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "driver/read_ahead.h"
+#include "driver/slab.h"
 #include "driver/source.h"
 #include "log/group_reader.h"
 #include "log/salvage.h"
@@ -19,14 +20,18 @@ struct RecordBatch {
     uint64_t epoch;
     uint64_t timestamp_micros;
   };
-  std::vector<uint8_t> data;
-  std::vector<uint32_t> offsets;  // of each payload in data
+  std::unique_ptr<Slab> slab;     // null: no payload
+  std::vector<uint32_t> offsets;  // of each payload in the slab
   std::vector<uint32_t> lengths;
   std::vector<Run> runs;
   std::vector<format::Hole> skipped;
 
+  ~RecordBatch();
   bool empty() const { return offsets.empty(); }
+  size_t bytes() const { return slab == nullptr ? 0 : slab->size(); }
   void clear();
+  // Room for so many bytes at the slab's end, whatever is moved for it.
+  uint8_t* make_room(size_t bytes);
 };
 
 class Reader {
@@ -48,6 +53,8 @@ class Reader {
   Status find_group(log::GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
                     format::GroupHeader* header) const;
   Status read_group(RecordBatch* batch, bool* more);
+  enum class Lent : uint8_t { taken, full, none };
+  Lent take_lent(RecordBatch* batch);
   Status meet_damage(log::Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more);
   Status skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset);
   Status next_segment(bool* more);
@@ -55,7 +62,9 @@ class Reader {
   Status released() const;
   bool was_replaced();
   void add_group(RecordBatch* batch);
+  void move_on();
 
+  const SlabUser slab_user_;
   Source* source_;
   uint64_t next_lsn_;
   const uint64_t to_;

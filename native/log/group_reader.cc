@@ -169,6 +169,49 @@ Defect GroupReader::find_bad_sector(const uint8_t* sectors, size_t count, uint64
   return defect;
 }
 
+bool GroupReader::follows(const format::GroupHeader& header, const Expectation& expected) {
+  return expected.any ||
+         (header.epoch == expected.epoch && header.first_lsn == expected.first_lsn &&
+          (!expected.check_link || header.link == expected.link));
+}
+
+bool GroupReader::peek(SpanSource* source, uint64_t offset, uint64_t limit,
+                       const Expectation& expected, format::GroupHeader* header) const {
+  const uint8_t* block = nullptr;
+  if (offset + header_.block_bytes > limit) return false;
+  if (source->lend(offset, header_.block_bytes, &block) < header_.block_bytes) return false;
+  return format::check_sector(block, offset / kSectorBytes, header_.tag()) ==
+             SectorState::group_start &&
+         format::decode_group_header(block, header_.block_bytes, header) &&
+         header->sequence == header_.sequence && header->segment_id == header_.segment_id &&
+         offset + header->file_bytes <= limit && follows(*header, expected) && header->codec == 0 &&
+         header->key_id == 0;
+}
+
+bool GroupReader::take(SpanSource* source, uint64_t offset, const format::GroupHeader& header,
+                       uint8_t* content, GroupView* view) const {
+  constexpr size_t kBurst = 64;  // sectors that are copied while they are in the cache
+  view->header = header;
+  view->offset = offset;
+  const size_t count = header.file_bytes / kSectorBytes;
+  for (size_t done = 0; done < count;) {
+    const uint8_t* sectors = nullptr;
+    const uint64_t at = offset + done * kSectorBytes;
+    const size_t lent = source->lend(at, (count - done) * kSectorBytes, &sectors) / kSectorBytes;
+    if (lent == 0) return false;
+    for (size_t i = 0; i < lent; i += kBurst) {
+      const size_t burst = std::min(kBurst, lent - i);
+      const uint8_t* const from = sectors + i * kSectorBytes;
+      const bool starts = done + i == 0;
+      if (format::first_invalid(from, burst, at / kSectorBytes + i, header_.tag(), starts) < burst)
+        return false;
+      format::unstamp(from, burst, content + (done + i) * format::kContentBytes);
+    }
+    done += lent;
+  }
+  return parse(content, view) == Defect::none;
+}
+
 Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& expected,
                          GroupView* view, Defect* defect, uint64_t* bad_offset) {
   *bad_offset = offset;
@@ -180,10 +223,7 @@ Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& exp
   Status status = read_header(offset, &view->header, defect);
   if (!status.ok() || *defect != Defect::none) return status;
   const format::GroupHeader& header = view->header;
-  const bool follows =
-      expected.any || (header.epoch == expected.epoch && header.first_lsn == expected.first_lsn &&
-                       (!expected.check_link || header.link == expected.link));
-  if (offset + header.file_bytes > limit || !follows) {
+  if (offset + header.file_bytes > limit || !follows(header, expected)) {
     *defect = Defect::inconsistent;
     return {};
   }
@@ -205,13 +245,13 @@ Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& exp
   if (*defect != Defect::none) return {};
   stream_.resize(count * format::kContentBytes);
   format::unstamp(sectors, count, stream_.data());
-  *defect = parse(view);
+  *defect = parse(stream_.data(), view);
   return {};
 }
 
-Defect GroupReader::parse(GroupView* view) {
+Defect GroupReader::parse(const uint8_t* content, GroupView* view) {
   const format::GroupHeader& header = view->header;
-  view->stream = stream_.data() + format::kGroupHeaderBytes;
+  view->stream = content + format::kGroupHeaderBytes;
   view->records.clear();
   view->control = format::ControlContent{};
   uint32_t body_sum = 0;

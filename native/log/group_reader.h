@@ -66,6 +66,17 @@ class FileWindow {
   uint64_t limit_ = UINT64_MAX;
 };
 
+// Lends what was read ahead, without a copy.
+class SpanSource {
+ public:
+  // Whole sectors from `offset` on, at most `size` bytes, valid until the next call; none where
+  // nothing is read ahead, or its reading failed: the file is to be asked then.
+  virtual size_t lend(uint64_t offset, size_t size, const uint8_t** data) = 0;
+
+ protected:
+  ~SpanSource() = default;
+};
+
 // Why a group could not be read. Only the last three are damage in themselves; what the first two
 // mean depends on what lies beyond them.
 enum class Defect : uint8_t {
@@ -110,6 +121,13 @@ class GroupReader {
   // never a defect. *bad_offset tells where the defect is.
   Status read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
               Defect* defect, uint64_t* bad_offset);
+  // The way past the window, for what is as it should be: the header of the group at `offset`, then
+  // the group into `content`, header.file_bytes / 512 * 500 bytes, where view->stream points to
+  // then. False if anything is not at hand or out of order: read() tells what it is.
+  bool peek(SpanSource* source, uint64_t offset, uint64_t limit, const Expectation& expected,
+            format::GroupHeader* header) const;
+  bool take(SpanSource* source, uint64_t offset, const format::GroupHeader& header,
+            uint8_t* content, GroupView* view) const;
   // Only the header at `offset`, verified by its own sector; for finding a place quickly.
   Status read_header(uint64_t offset, format::GroupHeader* header, Defect* defect);
   FileWindow& window() { return window_; }
@@ -121,7 +139,8 @@ class GroupReader {
   const format::SegmentHeader& header() const { return header_; }
 
  private:
-  Defect parse(GroupView* view);
+  static bool follows(const format::GroupHeader& header, const Expectation& expected);
+  static Defect parse(const uint8_t* content, GroupView* view);
   Defect find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset,
                          uint64_t* bad_offset) const;
 

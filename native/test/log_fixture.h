@@ -97,7 +97,11 @@ class OpenLog {
       if (read_status != nullptr) *read_status = status;
       if (!status.ok() || batch.empty()) return out;
       for (size_t i = 0; i < batch.offsets.size(); i++) {
-        out.emplace_back(reinterpret_cast<const char*>(batch.data.data()) + batch.offsets[i],
+        if (batch.lengths[i] == 0) {
+          out.emplace_back();
+          continue;
+        }
+        out.emplace_back(reinterpret_cast<const char*>(batch.slab->data()) + batch.offsets[i],
                          batch.lengths[i]);
       }
     }

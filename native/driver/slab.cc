@@ -1,0 +1,84 @@
+#include "driver/slab.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace stonelog::driver {
+
+namespace {
+
+constexpr size_t kUnitBytes = 64 << 10;
+constexpr size_t kKeptBytes = 40 << 20;  // of the process, while anybody reads
+
+struct Pool {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Slab>> slabs;
+  size_t bytes = 0;
+  uint32_t users = 0;
+};
+
+// Never destroyed: the collector may give a slab back while the process ends.
+Pool& pool() {
+  static Pool* const only = new Pool;
+  return *only;
+}
+
+}  // namespace
+
+Slab::Slab(size_t capacity) : capacity_((capacity + kUnitBytes - 1) / kUnitBytes * kUnitBytes) {
+  void* const mapped =
+      mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) std::abort();  // bounded by a group's size; nothing sane is left
+  data_ = static_cast<uint8_t*>(mapped);
+}
+
+Slab::~Slab() { munmap(data_, capacity_); }
+
+SlabUser::SlabUser() {
+  Pool& of = pool();
+  const std::lock_guard<std::mutex> guard(of.mutex);
+  of.users++;
+}
+
+SlabUser::~SlabUser() {
+  std::vector<std::unique_ptr<Slab>> dropped;
+  Pool& of = pool();
+  const std::lock_guard<std::mutex> guard(of.mutex);
+  if (--of.users > 0) return;
+  dropped.swap(of.slabs);
+  of.bytes = 0;
+}
+
+std::unique_ptr<Slab> take_slab(size_t capacity) {
+  Pool& from = pool();
+  {
+    const std::lock_guard<std::mutex> guard(from.mutex);
+    for (size_t i = from.slabs.size(); i-- > 0;) {
+      // One that is much too large stays for who needs it. Last come, first taken: it is in the
+      // cache.
+      const size_t has = from.slabs[i]->capacity();
+      if (has < capacity || has > 2 * capacity + kUnitBytes) continue;
+      std::unique_ptr<Slab> slab = std::move(from.slabs[i]);
+      from.slabs.erase(from.slabs.begin() + static_cast<ptrdiff_t>(i));
+      from.bytes -= has;
+      return slab;
+    }
+  }
+  return std::unique_ptr<Slab>(new Slab(capacity));
+}
+
+void give_back(std::unique_ptr<Slab> slab) {
+  if (slab == nullptr) return;
+  Pool& to = pool();
+  slab->size_ = 0;
+  const std::lock_guard<std::mutex> guard(to.mutex);
+  if (to.users == 0 || to.bytes + slab->capacity() > kKeptBytes) return;
+  to.bytes += slab->capacity();
+  to.slabs.push_back(std::move(slab));
+}
+
+}  // namespace stonelog::driver

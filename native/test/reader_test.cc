@@ -1,0 +1,130 @@
+// Reading what is far longer than what is read ahead: groups that lie across pieces, that are
+// larger than all of them, or that are damaged in one of them.
+#include "log_fixture.h"
+
+using namespace stonelog;
+using namespace stonelog::test;
+
+namespace {
+
+// 1 byte to 40 KiB, different for each LSN.
+std::string bulk_text(uint64_t lsn) {
+  return std::to_string(lsn) + ":" +
+         std::string(lsn * 7919 % 40'000, static_cast<char>('a' + lsn % 26));
+}
+
+struct Fixture {
+  Directory directory;
+  io::FileSystem& fs = posix_file_system();
+  OpenOptions options;
+  uint64_t count = 0;
+
+  Fixture() {
+    options.directory = directory / "log";
+    options.segment_bytes = 16 << 20;
+    options.queue_bytes = 8 << 20;
+    options.max_record_bytes = 7 << 20;
+    options.min_free_bytes = 0;
+  }
+  void append(OpenLog& open, const std::string& text) {
+    Code code = Code::ok;
+    while (open.append(text, &code) == 0) {
+      REQUIRE(code == Code::backpressure);
+      usleep(200);
+    }
+    count++;
+  }
+  // Some 24 MB in groups of up to 1 MiB, and one record that is larger than all that is read ahead.
+  void load(OpenLog& open) {
+    while (count < 1200) {
+      append(open, count == 600 ? std::string(6 << 20, 'x') : bulk_text(count + 1));
+    }
+    REQUIRE(open.log->flush_and_wait().ok());
+  }
+  void check(const std::vector<std::string>& records, uint64_t from) const {
+    for (size_t i = 0; i < records.size(); i++) {
+      const uint64_t lsn = from + i;
+      if (lsn == 601) {
+        REQUIRE(records[i].size() == 6 << 20);
+      } else {
+        REQUIRE(records[i] == bulk_text(lsn));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+// ensures that a replay hands out every record as it was appended, from any LSN on, while the log
+// is open and after it was closed.
+TEST_CASE("reader: a bulk-written log from any place") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.load(open);
+  for (int pass = 0; pass < 2; pass++) {
+    for (const uint64_t from : {1u, 2u, 333u, 600u, 601u, 602u, 1199u, 1200u}) {
+      CAPTURE(from);
+      Status status;
+      const std::vector<std::string> records = OpenLog::read_from(open.log, from, &status);
+      REQUIRE(status.ok());
+      REQUIRE(records.size() == f.count - from + 1);
+      f.check(records, from);
+    }
+    REQUIRE(open.close().ok());
+    open.reopen(f.fs, f.options);
+  }
+}
+
+// ensures that a range ends where it was asked to, in the middle of a group.
+TEST_CASE("reader: a range of a bulk-written log") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.load(open);
+  Reader reader(open.log, 17, 777);
+  RecordBatch batch;
+  uint64_t next = 17;
+  for (;;) {
+    REQUIRE(reader.next(&batch).ok());
+    if (batch.empty()) break;
+    CHECK(batch.runs.front().first_lsn == next);
+    next += batch.offsets.size();
+  }
+  CHECK(next == 778);
+}
+
+// ensures that damage far inside what is read ahead is told with its place, after every record
+// before it was handed out.
+TEST_CASE("reader: a flipped byte in a bulk-written log") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.load(open);
+  const std::string path = f.options.directory + "/" + log::segment_name(1);
+  const uint64_t damaged_at = (5 << 20) + 4321;
+  std::unique_ptr<io::File> file;
+  REQUIRE(f.fs.open(path, io::Access::read_write, false, 0, &file).ok());
+  std::vector<uint8_t> sector(512);
+  size_t got = 0;
+  const uint64_t sector_at = damaged_at / 512 * 512;
+  REQUIRE(file->read(sector_at, sector.data(), sector.size(), &got).ok());
+  sector[damaged_at % 512] ^= 0x10;
+  const io::Part part{sector.data(), sector.size()};
+  REQUIRE(file->write(sector_at, &part, 1, io::WriteMode::dsync).ok());
+  Status status;
+  const std::vector<std::string> records = OpenLog::read_from(open.log, 1, &status);
+  CHECK(status.code == Code::corrupt);
+  CHECK(status.offset == sector_at);
+  CHECK(records.size() > 100);
+  f.check(records, 1);
+}
+
+// ensures that memory is kept for a replay only while there is one.
+TEST_CASE("reader: slabs are used again while somebody reads") {
+  const SlabUser reading;
+  std::unique_ptr<Slab> slab = take_slab(100'000);
+  const uint8_t* const memory = slab->data();
+  slab->grow(10);
+  give_back(std::move(slab));
+  slab = take_slab(90'000);
+  CHECK(slab->data() == memory);
+  CHECK(slab->size() == 0);
+}
