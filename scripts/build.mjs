@@ -2,12 +2,13 @@
 // The native build: needs Node and a C++20 compiler, nothing else. Reads native/sources.json,
 // compiles what changed (dependency files, a hash of the flags) with one process per core, links.
 //
-//   node scripts/build.mjs [addon] [test] [sim] [probe] [--variant release|asan|tsan]
+//   node scripts/build.mjs [addon] [test] [sim] [states] [probe] [--variant release|asan|tsan]
 //                          [--define NAME]…
 //
 // addon -> build/Release/stonelog.node, test -> build/<variant>/native-tests, sim ->
-// build/<variant>/sim, probe -> build/<variant>/raw-probe (Linux only). With --define the
-// variant's directory is build/<variant>-<NAME>, so a mutant never shares an object.
+// build/<variant>/sim, states -> build/<variant>/states and every-byte, probe ->
+// build/<variant>/raw-probe (Linux only). With --define the variant's directory is
+// build/<variant>-<NAME>, so a mutant never shares an object.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
@@ -232,17 +233,36 @@ function makeSim(settings, sources) {
   return make(settings, output, [[[...all], PLAIN]], [])
 }
 
+async function makeStates(settings, sources) {
+  const all = [...sources.core, 'native/sim/sim_file_system.cc', ...sources.states]
+  const made = []
+  for (const [program, room] of [
+    ['states', 'states'],
+    ['every-byte', 'every_byte'],
+  ]) {
+    const parts = [[[...all, `native/${room}/main.cc`], PLAIN]]
+    made.push(await make(settings, `${settings.directory}/${program}`, parts, []))
+  }
+  return made.join('\n')
+}
+
 function makeProbe(settings, sources) {
   const output = `${settings.directory}/raw-probe`
   if (process.platform !== 'linux') return `SKIPPED ${output}: it is written for Linux`
   return make(settings, output, [[sources.probe, []]], [])
 }
 
-const MAKERS = { addon: makeAddon, test: makeTests, sim: makeSim, probe: makeProbe }
+const MAKERS = {
+  addon: makeAddon,
+  test: makeTests,
+  sim: makeSim,
+  states: makeStates,
+  probe: makeProbe,
+}
 
 /**
  * Builds targets.
- * @param {string[]} targets of `addon`, `test`, `sim`, `probe`
+ * @param {string[]} targets of `addon`, `test`, `sim`, `states`, `probe`
  * @param {{ variant?: string, defines?: string[], log?: (line: string) => void, toolchain?:
  *   { name: string, compiler: Compiler, linkFlags: string[] } }} [options] variant
  *   `release` (default), `asan` or `tsan`; defines: macros of a mutant; toolchain: another compiler
@@ -256,7 +276,7 @@ export async function build(
 ) {
   if (!(variant in SANITIZERS)) throw new BuildError(`unknown variant ${variant}`)
   const unknown = targets.find((target) => !(target in MAKERS))
-  if (unknown) throw new BuildError(`unknown target ${unknown}: addon, test, sim or probe`)
+  if (unknown) throw new BuildError(`unknown target ${unknown}: addon, test, sim, states or probe`)
   const settings = {
     compiler: toolchain?.compiler ?? findCompiler(),
     directory: `build/${[toolchain?.name ?? variant, ...defines].join('-')}`,

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// Builds and runs every test: native ones, a bounded run of the simulator, vitest. The last line is
-// exactly `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
+// Builds and runs every test: native ones, bounded runs of the simulator and of crash states,
+// vitest. The last line is exactly `N passed, N failed, N skipped`; the exit code is 1 if
+// anything failed or nothing ran.
 //
-//   node scripts/test.mjs [--variant asan|tsan]    with a variant: native tests and simulator only
+//   node scripts/test.mjs [--variant asan|tsan]    with a variant: the native parts only
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -18,6 +19,13 @@ const SIM_ARGS = {
   release: ['--seeds', '400'],
   asan: ['--seeds', '40'],
   tsan: ['--seeds', '40'],
+}
+
+// Crash states of recorded runs: the same, and a device's delays take their time.
+const STATES_ARGS = {
+  release: [],
+  asan: ['--seeds', '1', '--states', '400'],
+  tsan: ['--seeds', '1', '--states', '400'],
 }
 
 const sum = { passed: 0, failed: 0, skipped: 0 }
@@ -58,7 +66,7 @@ function run(command, args, env = {}) {
 
 /** Builds one native target; false if it was skipped (then named) or failed (then counted). */
 async function made(target, variant) {
-  const name = target === 'sim' ? 'the simulator' : 'native tests'
+  const name = { sim: 'the simulator', states: 'crash states' }[target] ?? 'native tests'
   try {
     const [line] = await build([target], { variant })
     if (!line.startsWith('SKIPPED')) return true
@@ -88,12 +96,17 @@ async function runSim(variant) {
   if (!existsSync(join(root, 'native/sim/main.cc'))) {
     return skip('the simulator', 'native/sim/main.cc is not there')
   }
-  if (!(await made('sim', variant))) return
-  const { status, text } = await run(join(root, 'build', variant, 'sim'), SIM_ARGS[variant])
+  await runCounting('simulator', 'sim', 'sim', variant, SIM_ARGS[variant])
+}
+
+/** Runs a program of ours whose last line is `N passed, N failed, N skipped`. */
+async function runCounting(part, target, program, variant, args) {
+  if (!(await made(target, variant))) return
+  const { status, text } = await run(join(root, 'build', variant, program), args)
   const line = text.trimEnd().match(/(\d+) passed, (\d+) failed, (\d+) skipped$/)
-  if (!line) return count('simulator', 0, 1, 0)
+  if (!line) return count(part, 0, 1, 0)
   const [passed, failed, skipped] = line.slice(1).map(Number)
-  count('simulator', passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
+  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
 }
 
 async function runVitest() {
@@ -136,6 +149,8 @@ async function main() {
   if (!whole || (await buildPackage())) {
     await runNative(values.variant)
     await runSim(values.variant)
+    const { variant } = values
+    await runCounting('crash states', 'states', 'states', variant, STATES_ARGS[variant])
     if (whole) await runVitest()
   }
   if (sum.failed > 0 || sum.passed === 0) process.exitCode = 1

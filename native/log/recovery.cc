@@ -359,7 +359,11 @@ Status Examiner::run() {
 
 Status examine(io::FileSystem& fs, const std::string& directory, const io::Probe& probe,
                const RecoveryPolicy& policy, Examination* out) {
-  return Examiner(fs, directory, probe, policy, out).run();
+  Status status = Examiner(fs, directory, probe, policy, out).run();
+  // What reads groups knows their segment, not its file.
+  if (!status.ok() && status.path.empty() && status.segment != 0)
+    status.path = directory + "/" + segment_name(status.segment);
+  return status;
 }
 
 }  // namespace stonelog::log
