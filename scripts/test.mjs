@@ -28,6 +28,12 @@ const STATES_ARGS = {
   tsan: ['--seeds', '1', '--states', '400'],
 }
 
+const EVERY_BYTE_ARGS = {
+  release: ['--one-in', '200'],
+  asan: ['--one-in', '2000'],
+  tsan: ['--one-in', '2000'],
+}
+
 const sum = { passed: 0, failed: 0, skipped: 0 }
 
 /** Adds one part's counts and says what it came to. */
@@ -151,6 +157,7 @@ async function main() {
     await runSim(values.variant)
     const { variant } = values
     await runCounting('crash states', 'states', 'states', variant, STATES_ARGS[variant])
+    await runCounting('every byte', 'states', 'every-byte', variant, EVERY_BYTE_ARGS[variant])
     if (whole) await runVitest()
   }
   if (sum.failed > 0 || sum.passed === 0) process.exitCode = 1

@@ -293,14 +293,17 @@ std::string damage_sector(const Subject& subject, size_t segment, uint64_t secto
     if (reason.empty()) reason = bytes.zero(byte);
     if (reason.empty()) reason = bytes.forge(byte, static_cast<uint8_t>(1 << random.below(8)));
   }
-  if (reason.empty() && inside && (how.all || random.rarely(3)))
+  if (reason.empty() && inside && (how.all || random.rarely(how.one_in / 24 + 1)))
     reason = damage_region(subject, place, 1, &random, how.all, counters);
   const uint64_t in_block = kBlock / kSector;
-  if (reason.empty() && inside && sector % in_block == 0)
+  if (reason.empty() && inside && sector % in_block == 0 &&
+      (how.all || random.rarely(how.one_in / 200 + 1)))
     reason = damage_region(subject, place, in_block, &random, how.all, counters);
   for (const int64_t by : {0, -1, 1, 100}) {
     const int64_t size = static_cast<int64_t>(sector * kSector) + by;
-    if (!reason.empty() || size < 0 || (by != 0 && !how.all && !random.rarely(8))) continue;
+    if (!reason.empty() || size < 0 || (by != 0 && !how.all && !random.rarely(8)) ||
+        (!how.all && !random.rarely(how.one_in / 200 + 1)))
+      continue;
     reason = damage_size(subject, segment, static_cast<uint64_t>(size), counters);
   }
   return reason;

@@ -66,8 +66,9 @@ class RecordedFile final : public io::File {
       if (offset % kBlock != 0 || parts[i].size % kBlock != 0)
         return fs_.refuse("pwritev", EINVAL, path_);
     }
-    return fs_.write(node_, path_, offset, parts, count,
-                     mode == io::WriteMode::dsync ? Kind::dsync_write : Kind::write);
+    // Where DSYNC is not trusted it is ignored, as some file systems do.
+    const bool dsync = mode == io::WriteMode::dsync && fs_.recording_.probe.dsync_trusted;
+    return fs_.write(node_, path_, offset, parts, count, dsync ? Kind::dsync_write : Kind::write);
   }
   Status sync() override { return fs_.sync(node_, path_); }
   Status reserve(uint64_t size, bool* reserved) override {
