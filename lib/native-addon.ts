@@ -1,5 +1,6 @@
 // Finds the compiled native part and loads it: a build of one's own in build/Release, else what was
 // shipped for this machine in prebuilds/.
+import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,10 +24,15 @@ function describeLibc(): string {
   }
 }
 
+/** Whether musl's dynamic linker is here: on each musl system, on a glibc one only beside it. */
+function hasMusl(): boolean {
+  return readdirSync('/lib').some((name) => name.startsWith('ld-musl-'))
+}
+
 /**
- * The files to try, best first. node-gyp-build takes every Linux but Alpine for glibc; where that
- * is wrong its choice cannot be loaded, and the binary for musl is the second try. (It cannot be
- * loaded with glibc, so the order is all that matters.)
+ * The files to try, best first. node-gyp-build takes every Linux but Alpine for glibc. The binary
+ * for musl cannot be loaded with glibc, while musl's linker would take the one for glibc: so where
+ * musl may be what runs, its own goes before. A build of one's own goes before everything.
  */
 function candidates(require: NodeJS.Require, failures: string[]): string[] {
   const files: string[] = []
@@ -36,15 +42,16 @@ function candidates(require: NodeJS.Require, failures: string[]): string[] {
     failures.push((error as Error).message.split('\n', 1)[0]!)
   }
   const { platform, arch } = process
-  const musl = join(packageDirectory, 'prebuilds', `${platform}-${arch}`, 'stonelog.musl.node')
-  if (platform === 'linux' && !files.includes(musl)) files.push(musl)
-  return files
+  const prebuilds = join(packageDirectory, 'prebuilds', `${platform}-${arch}`)
+  const musl = join(prebuilds, 'stonelog.musl.node')
+  const ownBuild = files.length > 0 && dirname(files[0]!) !== prebuilds
+  if (platform !== 'linux' || ownBuild || !existsSync(musl) || !hasMusl()) return files
+  return [musl, ...files.filter((file) => file !== musl)]
 }
 
 /** A failure to load one file, in one line. */
-function describeFailure(file: string, error: Error & { code?: string }): string {
+function describeFailure(file: string, error: Error): string {
   const name = relative(packageDirectory, file)
-  if (error.code === 'MODULE_NOT_FOUND') return `${name} is not there`
   // The dynamic linker begins with the file's name; the message has that already.
   return `${name}: ${error.message.split('\n', 1)[0]!.replace(`${file}: `, '')}`
 }

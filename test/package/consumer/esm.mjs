@@ -1,4 +1,4 @@
 import * as stonelog from 'stonelog'
-import { run } from './cycle.cjs'
+import { run } from './cycle.mjs'
 
 await run(stonelog, process.argv.slice(2))

@@ -1,4 +1,4 @@
-const { run } = require('./cycle.cjs')
+const { run } = require('./cycle.mjs')
 
 run(require('stonelog'), process.argv.slice(2)).catch((error) => {
   console.error(error)

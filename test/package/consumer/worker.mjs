@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import * as stonelog from 'stonelog'
-import { run } from './cycle.cjs'
+import { run } from './cycle.mjs'
 
 if (isMainThread) {
   const worker = new Worker(fileURLToPath(import.meta.url), { workerData: process.argv.slice(2) })

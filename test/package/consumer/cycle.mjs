@@ -1,7 +1,8 @@
 // What each installed copy must be able to do, in any runtime and module system: append, crash,
-// recover. `run(stonelog, ['crash', DIR])` prints each LSN once it is acknowledged and kills its own
-// process with writes under way; `run(stonelog, ['recover', DIR])` prints what a new process finds.
-const { writeSync } = require('node:fs')
+// recover. `run(stonelog, ['crash', DIR])` prints each LSN once it is acknowledged and kills its
+// own process with writes under way; `run(stonelog, ['recover', DIR])` prints what a new process
+// finds.
+import { writeSync } from 'node:fs'
 
 const ACKNOWLEDGED = 40
 
@@ -35,7 +36,7 @@ async function recover({ Wal }, directory) {
   )
 }
 
-exports.run = async (stonelog, [what, directory]) => {
+export async function run(stonelog, [what, directory]) {
   if (what === 'crash') return await crash(stonelog, directory)
   return await recover(stonelog, directory)
 }
