@@ -109,11 +109,11 @@ async function idle(session) {
   )
 }
 
-const WORKER_COUNTS = [1, 2, 4]
+const WORKER_COUNTS = [1, 2, 4, 8]
 const WORKERS_IN_FLIGHT = 256
 const WORKER_ROUNDS = 3
 
-/** Slices of 1, 2 and 4 threads in turn; a crew lives for a third of its slices. */
+/** Slices of 1, 2, 4 and 8 threads in turn; a crew lives for a third of its slices. */
 async function workerSlices(session, subject, directory) {
   const slices = WORKER_COUNTS.map(() => [])
   const slice = { inFlightTotal: WORKERS_IN_FLIGHT, size: SIZE, ms: session.settings.sliceMs }

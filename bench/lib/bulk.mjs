@@ -82,3 +82,18 @@ export async function recycle(wal) {
   await load(wal, 64 << 10, true, (records) => records * (64 << 10) >= bytes)
   return wal.stats().segments
 }
+
+/** Bulk-writes `bytes` and releases them as they come, so that they need no more space. */
+export async function passBytes(wal, { size, bytes }) {
+  const began = performance.now()
+  const { ended } = await load(wal, size, true, (records) => records * size >= bytes)
+  return { bytesPerSecond: bytes / ((ended - began) / 1000) }
+}
+
+/** Writes until the log has so many segments. */
+export async function growTo(wal, { segments }) {
+  const size = 16 << 10
+  while (wal.stats().segments.live < segments) {
+    await load(wal, size, false, (records) => records >= 64)
+  }
+}

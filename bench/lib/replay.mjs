@@ -1,6 +1,8 @@
 // A replay that can be paused between slices: the consumer's loop is the one a user would write,
 // and stops at a gate.
 
+import { Latencies } from './statistics.mjs'
+
 export class Replay {
   #ended
   #stopped = false
@@ -103,4 +105,20 @@ export async function readOnce(wal, how) {
     }
   }
   return { records, sum }
+}
+
+/** Microseconds until the first record from a place anywhere in the log. */
+export async function randomReads(wal, { count }) {
+  const latencies = new Latencies()
+  const span = wal.lastLsn - wal.firstLsn
+  for (let i = 0; i < count; i++) {
+    const from = wal.firstLsn + Math.floor(Math.random() * span)
+    const began = performance.now()
+    for await (const { lsn } of wal.read({ from })) {
+      latencies.add((performance.now() - began) * 1000)
+      if (lsn !== from) throw new Error(`read ${lsn} instead of ${from}`)
+      break
+    }
+  }
+  return latencies.summary()
 }

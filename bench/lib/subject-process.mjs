@@ -3,13 +3,13 @@ import { rm } from 'node:fs/promises'
 import { Wal } from '../../dist/index.js'
 import { hollowLog } from '../stalls/hollow-log.mjs'
 import { watchedLoop } from '../stalls/watch.mjs'
-import { bulk, fill, recycle } from './bulk.mjs'
+import { bulk, fill, growTo, passBytes, recycle } from './bulk.mjs'
 import { closedLoop, oneInFlightSync } from './closed-loop.mjs'
 import { checksum } from './crc.mjs'
 import { loopDelay } from './loop-delay.mjs'
 import { openLoop } from './open-loop.mjs'
 import { peakBytes, resetPeak, residentBytes } from './process-memory.mjs'
-import { Replay, readOnce } from './replay.mjs'
+import { Replay, randomReads, readOnce } from './replay.mjs'
 import { Crew } from './workers.mjs'
 
 /** @type {Wal} */
@@ -35,6 +35,14 @@ const functions = {
   /** Releases what is durable, so that the disk does not fill up between slices. */
   truncate: () => wal.truncateBefore(Math.max(1, wal.durableLsn)),
   stats: () => wal.stats(),
+  passBytes: (options) => passBytes(wal, options),
+  growTo: (options) => growTo(wal, options),
+  randomReads: (options) => randomReads(wal, options),
+  async verify({ directory }) {
+    const began = performance.now()
+    const { verdict } = await Wal.verify(directory)
+    return { ms: performance.now() - began, verdict }
+  },
   closedLoop: (options) => closedLoop(wal, options),
   oneInFlightSync: (options) => oneInFlightSync(wal, options),
   openLoop: (options) => openLoop(wal, options),

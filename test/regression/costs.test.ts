@@ -1,0 +1,64 @@
+// What does not drift: groups, bytes and durable calls for so many appends.
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { makeDirectory, open, packageRoot } from '../fixtures/log.js'
+
+const BLOCK = 4096
+const RECORD = Buffer.alloc(100, 0x5a)
+
+/** Groups and bytes for records between two looks; those of idle watermarks are taken off. */
+async function costOf(wal: Awaited<ReturnType<typeof open>>, work: () => Promise<unknown>) {
+  const before = wal.stats()
+  await work()
+  const after = wal.stats()
+  const controls = after.controlGroups - before.controlGroups
+  return {
+    groups: after.groups - before.groups - controls,
+    bytes: after.groupBytes - before.groupBytes - controls * BLOCK,
+    syncs: after.syncs - before.syncs,
+    records: after.records - before.records,
+  }
+}
+
+it.each([
+  [1, 1],
+  [8, 1],
+  [64, 2],
+  [128, 4],
+])('a burst of %i appends of 100 bytes is one group of %i blocks', async (count, blocks) => {
+  const wal = await open(makeDirectory(), { segmentBytes: 8 << 20 })
+  await wal.append(RECORD)
+  const burst = () => Promise.all(Array.from({ length: count }, () => wal.append(RECORD)))
+  const cost = await costOf(wal, async () => {
+    for (let i = 0; i < 20; i++) await burst()
+  })
+  // Where synchronous writes are not trusted each group needs a sync.
+  const syncs = wal.stats().io.dsync ? 0 : cost.syncs
+  expect(cost).toEqual({ groups: 20, bytes: 20 * blocks * BLOCK, syncs, records: 20 * count })
+})
+
+it('bulk bytes are at most 1.1 times the payload', async () => {
+  const wal = await open(makeDirectory(), { segmentBytes: 64 << 20 })
+  const data = Buffer.alloc(4096, 0x5a)
+  const count = 4000
+  const cost = await costOf(wal, async () => {
+    for (let i = 0; i < count; i++) wal.write(data)
+    await wal.flush()
+  })
+  expect(cost.records).toBe(count)
+  expect(cost.bytes / (count * data.length)).toBeLessThan(1.1)
+})
+
+it('an acknowledged append makes one durable call', async ({ skip }) => {
+  // The path is computed: the benchmarks are JavaScript without types.
+  const { cannotCount, syncsOf } = await import(join(packageRoot, 'bench/compare/sync-count.mjs'))
+  const reason = cannotCount()
+  if (reason !== undefined) return skip(reason)
+  const directory = makeDirectory()
+  mkdirSync(directory, { recursive: true })
+  const { perAppend } = await syncsOf('stonelog', directory)
+  // A watermark that an idle moment publishes may come in between, a second sync may not.
+  expect(perAppend).toBeGreaterThanOrEqual(1)
+  expect(perAppend).toBeLessThan(1.5)
+})
