@@ -1,11 +1,18 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const built = (name: string) => fileURLToPath(new URL(`dist/${name}.js`, import.meta.url))
+
 // The tests take the package as its users do, built; Node loads it, not the transformer, so that
 // the measured and tested code is the shipped one.
 export default defineConfig({
   resolve: {
-    alias: { stonelog: fileURLToPath(new URL('dist/index.js', import.meta.url)) },
+    // In this order: `stonelog` alone is the beginning of the others.
+    alias: [
+      { find: 'stonelog/opentelemetry', replacement: built('opentelemetry') },
+      { find: 'stonelog/prometheus', replacement: built('prometheus') },
+      { find: 'stonelog', replacement: built('index') },
+    ],
   },
   test: {
     include: ['test/**/*.test.ts'],

@@ -11,9 +11,9 @@ function isRefusal(error) {
 /**
  * `perSecond` appends of `size` for `ms`; beside them `bulkBytesPerSecond` in records of 64 KiB by
  * `write`. The loop turns without waiting: a timer's millisecond would hide what is measured.
- * `watch` is told of every append (`onAppend(due, done)`) and every turn (`onTurn(began)`), in ms of
- * `performance.now()`.
- * Refused: the load is more than the disk takes just now; what is refused is dropped, and counted.
+ * `watch` is told of every append (`onAppend(due, done)`) and every turn (`onTurn(began)`), in ms
+ * of `performance.now()`. Refused: the load is more than the disk takes just now; what is refused
+ * is dropped, and counted.
  */
 export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 0 }, watch = {}) {
   const data = Buffer.alloc(size, 0x5a)

@@ -1,4 +1,5 @@
-// System calls of a process from a trace of strace -f -ttt -T -y: who waited for the disk, and when.
+// System calls of a process from a trace of strace -f -ttt -T -y: who waited for the disk, and
+// when.
 
 export const TRACED = [
   ...['pwritev2', 'pwritev', 'pwrite64', 'fsync', 'fdatasync', 'fallocate', 'ftruncate'],
