@@ -1,5 +1,5 @@
-// Instructions of the engine's hot path, counted by valgrind: the same on a busy machine and a quiet
-// one. The band is wide; it is to catch a loop that became quadratic, not a compiler's taste.
+// Instructions of the engine's hot path, counted by valgrind: the same on a busy machine and a
+// quiet one. The band is wide; it is to catch a loop that became quadratic, not a compiler's taste.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
