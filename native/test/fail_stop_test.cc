@@ -274,6 +274,24 @@ TEST_CASE("fail-stop: what a life cut stays dead where its bytes could not be gi
   CHECK(f.log.read_all() == std::vector<std::string>{"record 1", "record 2"});
 }
 
+// ensures that the epoch of a life that is cut with its start group is known from what else is left
+// of it: the LSNs given in it are given again.
+TEST_CASE("fail-stop: an epoch that was cut is not used again") {
+  SimFixture f;
+  f.append(1);
+  f.log.power_cut();
+  REQUIRE(f.log.open().ok());
+  f.append(1);
+  f.log.power_cut();
+  f.log.flip(2, SimFixture::group(0) + 20);
+  log::RecoveryPolicy policy;
+  policy.damage = log::OnDamage::cut;
+  policy.scan_all = true;
+  REQUIRE(f.log.open(policy).ok());
+  CHECK(f.log.report().last_lsn == 1);
+  CHECK(f.log.report().epoch == 3);
+}
+
 // ensures that the loss of the last segment is told from a close: a rotation's seal says that there
 // is a successor.
 TEST_CASE("fail-stop: the seal of a rotation is no close") {

@@ -133,7 +133,7 @@ export const RECOVERY_MUTANTS = [
     file: LIFE,
     find: 'state->epoch.number = std::max(state->epoch.number, highest) + 1;',
     replace: 'state->epoch.number = state->epoch.number + 1 + 0 * highest;',
-    by: 'simulator',
+    by: 'fail-stop: an epoch that was cut is not used again',
   },
   {
     name: 'epoch-id-used-again',
