@@ -92,6 +92,16 @@ it('a killed server has everything that it acknowledged when it is started again
   await stop(server, 'SIGKILL')
 })
 
+it('what is acknowledged can be read at once: it is durable', async () => {
+  const server = await startServer(makeDirectory())
+  for (let turn = 0; turn < 20; turn++) {
+    const { first } = (await (await post(server.url, `line ${turn}`)).json()) as { first: number }
+    const text = await (await fetch(`${server.url}/records?from=${first}`)).text()
+    expect(JSON.parse(text)).toMatchObject({ lsn: first, data: `line ${turn}` })
+  }
+  await stop(server, 'SIGTERM')
+})
+
 it('SIGTERM lets requests under way finish, closes the log, and ends with 0', async () => {
   const directory = makeDirectory()
   const server = await startServer(directory)
