@@ -149,6 +149,7 @@ std::string check_log(io::FileSystem& fs, const io::Probe& probe, const Expectat
   found->first_lsn = report.first_lsn;
   found->last_lsn = report.last_lsn;
   found->verdict = report.verdict;
+  found->epoch = report.epoch;
   if (report.last_lsn < expected.required)
     return "LSN " + number(expected.required) + " was acknowledged or shown, the log ends with " +
            number(report.last_lsn) + " (" + report.row + ")";

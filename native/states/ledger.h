@@ -52,6 +52,7 @@ class Ledger {
 struct Found {
   uint64_t first_lsn = 1;
   uint64_t last_lsn = 0;
+  uint64_t epoch = 0;
   uint64_t records = 0;  // compared byte for byte
   bool empty = true;
   log::Verdict verdict = log::Verdict::clean;

@@ -27,6 +27,7 @@ class LoneWriter {
   void release_before(uint64_t lsn);  // truncateBefore; files are recycled
   bool close();
   uint64_t durable_lsn() const { return engine_->durable_lsn(); }
+  uint64_t epoch() const { return engine_->state().epoch.number; }
   const log::Examination& examination() const { return examination_; }
   // Bytes of the groups written so far, by segment.
   const std::map<uint64_t, uint64_t>& ends() const { return ends_; }

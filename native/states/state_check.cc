@@ -62,6 +62,8 @@ std::string StateCheck::crash_again(const Image& image, const Expectation& expec
   LoneWriter writer(fs, kLogDirectory, recording_.probe, kSegmentBytes);
   status = writer.open();
   if (!status.ok()) return "no life can begin: " + text_of(status);
+  if (writer.epoch() <= found.epoch)
+    return "the new life has the epoch " + std::to_string(writer.epoch()) + ", which was given";
   fs.mark(Mark::opened, writer.examination().report.first_lsn,
           writer.examination().report.last_lsn);
   sim::Random random(seed);
