@@ -122,8 +122,9 @@ std::string StateCheck::open_for_real(const Image& image, const Expectation& exp
       if (!status.ok() || batch.empty()) break;
       for (size_t i = 0; i < batch.offsets.size(); i++, next++) {
         const Appended* appended = expected.find(next);
-        if (appended == nullptr ||
-            appended->hash != hash_of(batch.data.data() + batch.offsets[i], batch.lengths[i]))
+        const uint8_t* payload =
+            batch.lengths[i] == 0 ? nullptr : batch.slab->data() + batch.offsets[i];
+        if (appended == nullptr || appended->hash != hash_of(payload, batch.lengths[i]))
           reason = "LSN " + std::to_string(next) + " is read as something else";
       }
     }
