@@ -2,13 +2,13 @@
 // The native build: needs Node and a C++20 compiler, nothing else. Reads native/sources.json,
 // compiles what changed (dependency files, a hash of the flags) with one process per core, links.
 //
-//   node scripts/build.mjs [addon] [test] [sim] [states] [probe] [--variant release|asan|tsan]
-//                          [--define NAME]…
+//   node scripts/build.mjs [addon] [test] [sim] [states] [probe] [micro]
+//                          [--variant release|asan|tsan] [--define NAME]…
 //
 // addon -> build/Release/stonelog.node, test -> build/<variant>/native-tests, sim ->
 // build/<variant>/sim, states -> build/<variant>/states and every-byte, probe ->
-// build/<variant>/raw-probe (Linux only). With --define the variant's directory is
-// build/<variant>-<NAME>, so a mutant never shares an object.
+// build/<variant>/raw-probe (Linux only), micro -> build/<variant>/micro. With --define the
+// variant's directory is build/<variant>-<NAME>, so a mutant never shares an object.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
@@ -246,6 +246,18 @@ async function makeStates(settings, sources) {
   return made.join('\n')
 }
 
+function makeMicro(settings, sources) {
+  const output = `${settings.directory}/micro`
+  if (!hasHeader(settings.compiler, 'benchmark/benchmark.h')) {
+    return `SKIPPED ${output}: <benchmark/benchmark.h> was not found (Debian: libbenchmark-dev)`
+  }
+  const parts = [
+    [sources.core, PLAIN],
+    [sources.micro, []],
+  ]
+  return make(settings, output, parts, ['-lbenchmark'])
+}
+
 function makeProbe(settings, sources) {
   const output = `${settings.directory}/raw-probe`
   if (process.platform !== 'linux') return `SKIPPED ${output}: it is written for Linux`
@@ -258,11 +270,13 @@ const MAKERS = {
   sim: makeSim,
   states: makeStates,
   probe: makeProbe,
+  micro: makeMicro,
 }
 
 /**
  * Builds targets.
- * @param {string[]} targets of `addon`, `test`, `sim`, `states`, `probe`
+ * @param {string[]} targets of `addon`, `test`, `sim`, `states`, `probe`,
+ *   `micro`
  * @param {{ variant?: string, defines?: string[], log?: (line: string) => void, toolchain?:
  *   { name: string, compiler: Compiler, linkFlags: string[] } }} [options] variant
  *   `release` (default), `asan` or `tsan`; defines: macros of a mutant; toolchain: another compiler
@@ -276,7 +290,8 @@ export async function build(
 ) {
   if (!(variant in SANITIZERS)) throw new BuildError(`unknown variant ${variant}`)
   const unknown = targets.find((target) => !(target in MAKERS))
-  if (unknown) throw new BuildError(`unknown target ${unknown}: addon, test, sim, states or probe`)
+  if (unknown)
+    throw new BuildError(`unknown target ${unknown}: addon, test, sim, states, probe or micro`)
   const settings = {
     compiler: toolchain?.compiler ?? findCompiler(),
     directory: `build/${[toolchain?.name ?? variant, ...defines].join('-')}`,

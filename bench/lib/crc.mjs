@@ -5,9 +5,10 @@ import { fileURLToPath } from 'node:url'
 const require = createRequire(import.meta.url)
 const packageDirectory = fileURLToPath(new URL('../..', import.meta.url))
 
-/** @param {'stonelog' | 'node-rs'} name */
+/** @param {'stonelog' | 'node-rs' | 'fast-crc32c'} name */
 function implementation(name) {
   if (name === 'stonelog') return require('node-gyp-build')(packageDirectory).crc32c
+  if (name === 'fast-crc32c') return require('fast-crc32c').calculate
   const { crc32c } = require('@node-rs/crc32')
   return (bytes) => crc32c(bytes)
 }
