@@ -41,11 +41,17 @@ struct Fields {
     if (take(id.size())) std::memcpy(id.data(), at - id.size(), id.size());
     return id;
   }
+  // An LSN, or the next one to be given: bounded here, so that nobody who counts on from it wraps.
+  uint64_t lsn() {
+    const uint64_t value = u64();
+    if (value > kMaxLsn + 1) ok = false;
+    return value;
+  }
   Epoch epoch() {
     Epoch epoch;
     epoch.number = u64();
     epoch.id = id();
-    epoch.first_lsn = u64();
+    epoch.first_lsn = lsn();
     return epoch;
   }
 };
@@ -62,9 +68,9 @@ bool read_holes(Fields* fields, std::vector<Hole>* holes) {
   if (!read_list_size(fields, 16, kMaxHoles, &count)) return false;
   holes->clear();
   for (size_t i = 0; i < count; i++) {
-    const uint64_t from = fields->u64();
-    const uint64_t to = fields->u64();
-    if (from < 1 || to < from || (!holes->empty() && from <= holes->back().to)) return false;
+    const uint64_t from = fields->lsn();
+    const uint64_t to = fields->lsn();
+    if (!fields->ok || from < 1 || to < from || (!holes->empty() && from <= holes->back().to)) return false;
     holes->push_back({from, to});
   }
   return true;
@@ -75,7 +81,7 @@ bool read_history(Fields* fields, std::vector<Epoch>* history) {
   if (!read_list_size(fields, kEpochBytes, kMaxHistory, &count)) return false;
   history->clear();
   for (size_t i = 0; i < count; i++) history->push_back(fields->epoch());
-  return true;
+  return fields->ok;
 }
 
 bool read_salvaged(Fields* fields, std::vector<uint64_t>* salvaged) {
@@ -158,7 +164,7 @@ bool read_control_record(uint8_t type, const uint8_t* payload, size_t size,
       content->predecessor.sequence = fields.u64();
       content->predecessor.segment_id = fields.id();
       content->predecessor.end = fields.u64();
-      content->predecessor.last_lsn = fields.u64();
+      content->predecessor.last_lsn = fields.lsn();
       return fields.ok && fields.left == 0;
     case RecordType::epoch:
       content->has_state = true;
@@ -167,7 +173,7 @@ bool read_control_record(uint8_t type, const uint8_t* payload, size_t size,
       return fields.ok && fields.left == 0;
     case RecordType::head:
       content->has_head = true;
-      content->state.first_lsn = fields.u64();
+      content->state.first_lsn = fields.lsn();
       content->state.first_sequence = fields.u64();
       return fields.ok && fields.left == 0;
     case RecordType::epoch_history:
@@ -178,8 +184,8 @@ bool read_control_record(uint8_t type, const uint8_t* payload, size_t size,
       return read_salvaged(&fields, &content->state.salvaged);
     case RecordType::seal:
       content->has_seal = true;
-      content->seal.first_lsn = fields.u64();
-      content->seal.last_lsn = fields.u64();
+      content->seal.first_lsn = fields.lsn();
+      content->seal.last_lsn = fields.lsn();
       content->seal.end = fields.u64();
       content->seal.checksum = static_cast<uint32_t>(fields.u64());
       return fields.ok && fields.left == 0;

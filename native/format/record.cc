@@ -88,9 +88,9 @@ size_t encode_record_header(uint8_t* out, RecordType type, uint8_t flags, size_t
 
 RecordState decode_record(const uint8_t* stream, size_t size, size_t at, uint64_t lsn,
                           Record* record) {
-  const uint8_t* bytes = stream + at;
-  const size_t available = size - at;
+  const size_t available = at < size ? size - at : 0;
   if (available < kRecordFixedBytes + 1) return RecordState::truncated;
+  const uint8_t* bytes = stream + at;
   record->crc = load<uint32_t>(bytes);
   record->type = bytes[4];
   record->flags = bytes[5];

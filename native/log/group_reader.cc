@@ -68,6 +68,16 @@ void AlignedBuffer::map() {
 Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size_t* got) {
   if (offset < begin_ || offset + size > end_) {
     const size_t wanted = (size + block_bytes_ - 1) / block_bytes_ * block_bytes_;
+    if (wanted > buffer_.size() && wanted > window_bytes_ + block_bytes_) {
+      bool there = false;
+      Status status = reaches(offset + wanted, &there);
+      if (!status.ok()) return status;
+      if (!there) {
+        *data = nullptr;
+        *got = 0;
+        return {};
+      }
+    }
     if (buffer_.size() < std::max(wanted, window_bytes_ + block_bytes_)) {
       buffer_.resize(std::max(wanted, window_bytes_ + block_bytes_));
       begin_ = end_ = 0;
@@ -104,6 +114,16 @@ Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size
   *data = buffer_.data() + (offset - begin_);
   *got = std::min<size_t>(size, end_ - offset);
   return {};
+}
+
+// Memory is taken for what a file has, not for what a header claims: of what is larger than the window
+// the last block is looked at first.
+Status FileWindow::reaches(uint64_t end, bool* there) {
+  AlignedBuffer block(block_bytes_);
+  size_t got = 0;
+  Status status = file_.read(end - block_bytes_, block.data(), block_bytes_, &got);
+  *there = got == block_bytes_;
+  return status;
 }
 
 void FileWindow::fill(uint64_t offset, const uint8_t* data, size_t size) {

@@ -45,7 +45,7 @@ class FileWindow {
   FileWindow(io::File& file, uint32_t block_bytes, size_t window_bytes)
       : file_(file), block_bytes_(block_bytes), window_bytes_(window_bytes) {}
   // The bytes [offset, offset + size), aligned to blocks; *data stays valid until the next call.
-  // *got is smaller at the end of the file. Nothing is read again that the window already holds, so
+  // *got is smaller at the end of the file, 0 where that ends inside of more than a window. Nothing is read again that the window already holds, so
   // forget() it where the file may have changed.
   Status view(uint64_t offset, size_t size, const uint8_t** data, size_t* got);
   void forget() { begin_ = end_ = 0; }
@@ -56,6 +56,8 @@ class FileWindow {
   uint64_t bytes_read() const { return bytes_read_; }
 
  private:
+  Status reaches(uint64_t end, bool* there);
+
   io::File& file_;
   uint32_t block_bytes_;
   size_t window_bytes_;

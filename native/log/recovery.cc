@@ -19,6 +19,8 @@ std::string segment_name(uint64_t sequence) {
 bool parse_segment_name(const std::string& name, uint64_t* sequence) {
   if (name.size() != 24 || name.compare(20, 4, ".wal") != 0) return false;
   *sequence = 0;
+  // Twenty digits may say more than 64 bits hold; sequences, like LSNs, are numbers of JavaScript.
+  if (name.compare(0, 20, "00009007199254740991") > 0) return false;
   for (size_t i = 0; i < 20; i++) {
     if (name[i] < '0' || name[i] > '9') return false;
     *sequence = *sequence * 10 + static_cast<uint64_t>(name[i] - '0');

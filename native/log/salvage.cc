@@ -27,7 +27,8 @@ class Run {
     if (starts_group) end(region);
     const size_t skip = starts_group ? kGroupHeaderBytes : 0;
     const auto first = format::load<uint16_t>(sector + format::kStampFirstRecord);
-    if (!known_ && first != format::kNoRecord && first >= skip) {
+    // A stamp proves that the sector was written so, not that it says anything sane.
+    if (!known_ && first >= skip && first < kContentBytes) {
       known_ = true;
       start_ = stream_.size() + first - skip;
       lsn_low_ = format::load<uint16_t>(sector + format::kStampLsnLow);
