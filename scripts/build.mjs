@@ -2,13 +2,16 @@
 // The native build: needs Node and a C++20 compiler, nothing else. Reads native/sources.json,
 // compiles what changed (dependency files, a hash of the flags) with one process per core, links.
 //
-//   node scripts/build.mjs [addon] [test] [sim] [states] [probe] [micro]
+//   node scripts/build.mjs [addon] [test] [sim] [states] [probe] [micro] [replay] [fuzz]
 //                          [--variant release|asan|tsan] [--define NAME]…
 //
 // addon -> build/Release/stonelog.node, test -> build/<variant>/native-tests, sim ->
 // build/<variant>/sim, states -> build/<variant>/states and every-byte, probe ->
-// build/<variant>/raw-probe (Linux only), micro -> build/<variant>/micro. With --define the
-// variant's directory is build/<variant>-<NAME>, so a mutant never shares an object.
+// build/<variant>/raw-probe (Linux only), micro -> build/<variant>/micro, replay ->
+// build/<variant>/fuzz-replay, fuzz -> build/fuzz/fuzz (libFuzzer with ASan and UBSan: clang only).
+// A sanitized addon lies in build/<variant>/build/Release, which STONELOG_PREBUILD=build/<variant> makes the package load.
+// With --define the variant's directory is build/<variant>-<NAME>, so a mutant never shares an
+// object.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
@@ -21,11 +24,14 @@ import { parseArgs } from 'node:util'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const SIM_MAIN = 'native/sim/main.cc'
 
+// The core is built without RTTI, which the check of vtables needs.
+const ADDRESS = ['-fno-sanitize-recover=all', '-fno-sanitize=vptr', '-fno-omit-frame-pointer']
 const SANITIZERS = {
   release: [],
-  asan: ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'],
+  asan: ['-fsanitize=address,undefined', ...ADDRESS],
   tsan: ['-fsanitize=thread', '-fno-omit-frame-pointer'],
 }
+const FUZZED = ['-fsanitize=fuzzer-no-link,address,undefined', ...ADDRESS]
 
 // Position-independent everywhere: the addon and the test programs share the objects of the core.
 const COMMON = ['-std=c++20', '-O2', '-g1', '-Wall', '-Wextra', '-fPIC', '-pthread', '-Inative']
@@ -204,7 +210,11 @@ function makeAddon(settings, sources) {
           '-Wl,--version-script=native/binding/exports.map',
         ]
   // node-gyp-build looks into build/Release; mutants and sanitized addons stay out of its way.
-  const folder = settings.directory === 'build/release' ? 'build/Release' : settings.directory
+  const folders = { 'build/release': 'build/Release' }
+  for (const variant of ['asan', 'tsan']) {
+    folders[`build/${variant}`] = `build/${variant}/build/Release`
+  }
+  const folder = folders[settings.directory] ?? settings.directory
   const parts = [
     [sources.core, PLAIN],
     [sources.addon, addonFlags],
@@ -264,6 +274,41 @@ function makeProbe(settings, sources) {
   return make(settings, output, [[sources.probe, []]], [])
 }
 
+function makeReplay(settings, sources) {
+  const parts = [
+    [[...sources.core, ...sources.fuzz], PLAIN],
+    [sources.replay, []],
+  ]
+  return make(settings, `${settings.directory}/fuzz-replay`, parts, [])
+}
+
+/** A clang whose libFuzzer links: the first of $CLANGXX, clang++, clang++-14 to -19. */
+function findClang() {
+  const numbered = Array.from({ length: 6 }, (_, index) => `clang++-${14 + index}`)
+  const names = process.env.CLANGXX ? [process.env.CLANGXX] : ['clang++', ...numbered]
+  const source = 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }'
+  for (const command of names) {
+    const args = ['-fsanitize=fuzzer,address,undefined', '-x', 'c++', '-', '-o', '/dev/null']
+    if (spawnSync(command, args, { input: source }).status !== 0) continue
+    return { command, flags: [], version: spawnSync(command, ['--version']).stdout.toString() }
+  }
+  return undefined
+}
+
+function makeFuzz(settings, sources) {
+  const output = 'build/fuzz/fuzz'
+  const compiler = findClang()
+  if (!compiler) {
+    return `SKIPPED ${output}: no clang++ with libFuzzer (Debian: clang-14, libclang-rt-14-dev)`
+  }
+  const defines = settings.defines
+  const directory = ['build/fuzz', ...defines].join('-')
+  const flags = [...FUZZED, ...defines.map((name) => `-D${name}`)]
+  const all = [...sources.core, ...sources.fuzz, ...sources.fuzzer]
+  const own = { compiler, directory, flags, linkFlags: [], compiled: 0 }
+  return make(own, `${directory}/fuzz`, [[all, PLAIN]], ['-fsanitize=fuzzer,address,undefined'])
+}
+
 const MAKERS = {
   addon: makeAddon,
   test: makeTests,
@@ -271,12 +316,14 @@ const MAKERS = {
   states: makeStates,
   probe: makeProbe,
   micro: makeMicro,
+  replay: makeReplay,
+  fuzz: makeFuzz,
 }
 
 /**
  * Builds targets.
  * @param {string[]} targets of `addon`, `test`, `sim`, `states`, `probe`,
- *   `micro`
+ *   `micro`, `replay`, `fuzz`
  * @param {{ variant?: string, defines?: string[], log?: (line: string) => void, toolchain?:
  *   { name: string, compiler: Compiler, linkFlags: string[] } }} [options] variant
  *   `release` (default), `asan` or `tsan`; defines: macros of a mutant; toolchain: another compiler
@@ -290,12 +337,12 @@ export async function build(
 ) {
   if (!(variant in SANITIZERS)) throw new BuildError(`unknown variant ${variant}`)
   const unknown = targets.find((target) => !(target in MAKERS))
-  if (unknown)
-    throw new BuildError(`unknown target ${unknown}: addon, test, sim, states, probe or micro`)
+  if (unknown) throw new BuildError(`unknown target ${unknown}: ${Object.keys(MAKERS).join(', ')}`)
   const settings = {
     compiler: toolchain?.compiler ?? findCompiler(),
     directory: `build/${[toolchain?.name ?? variant, ...defines].join('-')}`,
     linkFlags: toolchain?.linkFlags ?? [],
+    defines,
     flags: [...SANITIZERS[variant], ...defines.map((name) => `-D${name}`)],
     compiled: 0,
   }

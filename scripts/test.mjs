@@ -1,16 +1,20 @@
 #!/usr/bin/env node
-// Builds and runs every test: native ones, bounded runs of the simulator and of crash states,
-// vitest. The last line is exactly `N passed, N failed, N skipped`; the exit code is 1 if
-// anything failed or nothing ran.
+// Builds and runs every test: native ones, bounded runs of the simulator, of crash states and of
+// the fuzzer with its corpus, vitest, and a part of these again under sanitizers. The last line is exactly
+// `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
 //
-//   node scripts/test.mjs [--variant asan|tsan]    with a variant: the native parts only
+//   node scripts/test.mjs                   all of it; without sanitizers if STONELOG_SANITIZERS=0
+//   node scripts/test.mjs --variant asan    everything under AddressSanitizer and UBSan
+//   node scripts/test.mjs --variant tsan    native tests, simulator and test/threads under TSan
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from './build.mjs'
+import { fuzzForTest, fuzzTargets } from './fuzz.mjs'
 import { prebuildAll, targets } from './prebuild.mjs'
+import { preload } from './sanitizer.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 
@@ -70,43 +74,55 @@ function run(command, args, env = {}) {
   })
 }
 
+const NAMES = {
+  test: 'native tests',
+  sim: 'simulator',
+  states: 'crash states',
+  replay: 'the fuzzing corpus',
+  fuzz: 'fuzzing',
+  addon: 'the addon',
+}
+
+/** How a part of the run is called: `native tests` or `native tests (asan)`. */
+function named(part, variant) {
+  return variant === 'release' ? part : `${part} (${variant})`
+}
+
 /** Builds one native target; false if it was skipped (then named) or failed (then counted). */
 async function made(target, variant) {
-  const name = { sim: 'the simulator', states: 'crash states' }[target] ?? 'native tests'
   try {
     const [line] = await build([target], { variant })
     if (!line.startsWith('SKIPPED')) return true
     sum.skipped++
   } catch (error) {
     console.error(error.message)
-    count(`${name} (build)`, 0, 1, 0)
+    count(`${named(NAMES[target], variant)} (build)`, 0, 1, 0)
   }
   return false
 }
 
-async function runNative(variant) {
+/** `filter`: doctest's arguments. */
+async function runNative(variant, filter = []) {
+  const part = named('native tests', variant)
   if (!(await made('test', variant))) return
   const { status, text } = await run(join(root, 'build', variant, 'native-tests'), [
     '--no-colors=1',
+    ...filter,
   ])
   const line = text.match(
     /test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*(?:\|\s*(\d+) skipped)?/,
   )
-  if (!line) return count('native tests', 0, 1, 0)
-  const [passed, failed, skipped] = [line[2], line[3], line[4] ?? '0'].map(Number)
+  if (!line) return count(part, 0, 1, 0)
+  const [passed, failed] = [line[2], line[3]].map(Number)
+  // What a filter leaves out is not skipped for want of anything.
+  const skipped = filter.length === 0 ? Number(line[4] ?? '0') : 0
   // A sanitizer's report at exit fails the run although every case passed.
-  count('native tests', passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
+  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
 }
 
-async function runSim(variant) {
-  if (!existsSync(join(root, 'native/sim/main.cc'))) {
-    return skip('the simulator', 'native/sim/main.cc is not there')
-  }
-  await runCounting('simulator', 'sim', 'sim', variant, SIM_ARGS[variant])
-}
-
-/** Runs a program of ours whose last line is `N passed, N failed, N skipped`. */
-async function runCounting(part, target, program, variant, args) {
+/** Runs a native program whose last line is a sum. */
+async function runCounting(target, program, variant, args, name = NAMES[target]) {
+  const part = named(name, variant)
   if (!(await made(target, variant))) return
   const { status, text } = await run(join(root, 'build', variant, program), args)
   const line = text.trimEnd().match(/(\d+) passed, (\d+) failed, (\d+) skipped$/)
@@ -115,20 +131,57 @@ async function runCounting(part, target, program, variant, args) {
   count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
 }
 
-async function runVitest() {
+const runSim = (variant) => runCounting('sim', 'sim', variant, SIM_ARGS[variant])
+
+async function runStates(variant) {
+  await runCounting('states', 'states', variant, STATES_ARGS[variant])
+  await runCounting('states', 'every-byte', variant, EVERY_BYTE_ARGS[variant], 'every byte')
+}
+
+const runReplay = (variant) =>
+  runCounting('replay', 'fuzz-replay', variant, [join(root, 'native/fuzz/corpus')])
+
+/** A bounded run of the fuzzer, the same inputs each time. */
+async function runFuzz() {
+  if (!(await made('fuzz', 'release'))) return
+  let failed = 0
+  const names = fuzzTargets()
+  for (const target of names) {
+    const { ok, line, text } = fuzzForTest(target)
+    console.log(`${ok ? '' : 'FAILED '}${line}`)
+    if (ok) continue
+    console.log(text)
+    failed++
+  }
+  count('fuzzing', names.length - failed, failed, 0)
+}
+
+async function runVitest(variant = 'release', files = []) {
+  const part = named('vitest', variant)
   const resultFile = join(root, 'build/vitest-result.json')
   rmSync(resultFile, { force: true })
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
   const reporters = ['--reporter=default', '--reporter=./scripts/vitest-reporter.mjs']
-  const { status } = await run(process.execPath, [vitest, 'run', ...reporters], {
-    STONELOG_TEST_RESULT: resultFile,
-  })
-  if (!existsSync(resultFile)) return count('vitest', 0, 1, 0)
+  let command = [process.execPath]
+  let env = {}
+  if (variant !== 'release') {
+    const runtime = preload(variant)
+    if (runtime.missing) return skip(part, runtime.missing)
+    if (!(await made('addon', variant))) return
+    command = [...runtime.wrapper, ...command]
+    env = runtime.env
+  }
+  const { status } = await run(
+    command[0],
+    [...command.slice(1), vitest, 'run', ...reporters, ...files],
+    { ...env, STONELOG_TEST_RESULT: resultFile },
+  )
+  if (!existsSync(resultFile)) return count(part, 0, 1, 0)
   const { passed, failed, skipped } = JSON.parse(readFileSync(resultFile, 'utf8'))
   for (const { name, note } of skipped) {
     console.log(`SKIPPED ${name}: ${note ?? 'no reason given'}`)
   }
-  count('vitest', passed, failed === 0 && status !== 0 ? 1 : failed, skipped.length)
+  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped.length)
 }
 
 /** Builds what the package consists of; a failure is one failed test and ends the run. */
@@ -148,17 +201,54 @@ async function buildPackage() {
   return status === 0
 }
 
+async function runAll() {
+  if (!(await buildPackage())) return
+  await runNative('release')
+  await runSim('release')
+  await runStates('release')
+  await runReplay('release')
+  await runFuzz()
+  await runVitest()
+}
+
+/** A part of everything under sanitizers, bounded to some minutes. */
+async function runSanitized() {
+  if (process.env.STONELOG_SANITIZERS === '0') {
+    return skip('tests under sanitizers', 'STONELOG_SANITIZERS is 0')
+  }
+  const unusable = ['asan', 'tsan'].map((variant) => [variant, preload(variant).missing])
+  for (const [variant, missing] of unusable) {
+    if (missing) skip(`tests under ${variant}`, missing)
+    else if (variant === 'asan') await runAsan([], ['test/contract', 'test/threads'])
+    else await runTsan(['--source-file=*driver_test*,*threads_test*'], false)
+  }
+}
+
+/** `files`: vitest's filter. */
+async function runAsan(filter, files) {
+  await runNative('asan', filter)
+  await runSim('asan')
+  await runReplay('asan')
+  await runVitest('asan', files)
+}
+
+async function runTsan(filter, whole) {
+  await runNative('tsan', filter)
+  if (!whole) return
+  await runSim('tsan')
+  await runVitest('tsan', ['test/threads'])
+}
+
 async function main() {
   const { values } = parseArgs({ options: { variant: { type: 'string', default: 'release' } } })
   mkdirSync(join(root, 'build'), { recursive: true })
-  const whole = values.variant === 'release'
-  if (!whole || (await buildPackage())) {
-    await runNative(values.variant)
-    await runSim(values.variant)
-    const { variant } = values
-    await runCounting('crash states', 'states', 'states', variant, STATES_ARGS[variant])
-    await runCounting('every byte', 'states', 'every-byte', variant, EVERY_BYTE_ARGS[variant])
-    if (whole) await runVitest()
+  if (values.variant === 'release') {
+    await runAll()
+    await runSanitized()
+  } else if (await buildPackage()) {
+    await runStates(values.variant)
+    if (values.variant === 'asan') await runAsan([], [])
+    else await runTsan([], true)
   }
   if (sum.failed > 0 || sum.passed === 0) process.exitCode = 1
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`)

@@ -70,7 +70,8 @@ bool read_holes(Fields* fields, std::vector<Hole>* holes) {
   for (size_t i = 0; i < count; i++) {
     const uint64_t from = fields->lsn();
     const uint64_t to = fields->lsn();
-    if (!fields->ok || from < 1 || to < from || (!holes->empty() && from <= holes->back().to)) return false;
+    if (!fields->ok || from < 1 || to < from || (!holes->empty() && from <= holes->back().to))
+      return false;
     holes->push_back({from, to});
   }
   return true;

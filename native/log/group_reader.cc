@@ -116,8 +116,8 @@ Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size
   return {};
 }
 
-// Memory is taken for what a file has, not for what a header claims: of what is larger than the window
-// the last block is looked at first.
+// Memory is taken for what a file has, not for what a header claims: of what is larger than the
+// window the last block is looked at first.
 Status FileWindow::reaches(uint64_t end, bool* there) {
   AlignedBuffer block(block_bytes_);
   size_t got = 0;

@@ -45,8 +45,8 @@ class FileWindow {
   FileWindow(io::File& file, uint32_t block_bytes, size_t window_bytes)
       : file_(file), block_bytes_(block_bytes), window_bytes_(window_bytes) {}
   // The bytes [offset, offset + size), aligned to blocks; *data stays valid until the next call.
-  // *got is smaller at the end of the file, 0 where that ends inside of more than a window. Nothing is read again that the window already holds, so
-  // forget() it where the file may have changed.
+  // *got is smaller at the end of the file, 0 where that ends inside of more than a window. Nothing
+  // is read again that the window already holds, so forget() it where the file may have changed.
   Status view(uint64_t offset, size_t size, const uint8_t** data, size_t* got);
   void forget() { begin_ = end_ = 0; }
   // Takes over what was read elsewhere: whole blocks from `offset` on.
