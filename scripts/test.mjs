@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Builds and runs every test: native ones, bounded runs of the simulator, of crash states and of
-// the fuzzer with its corpus, vitest, and a part of these again under sanitizers. The last line is exactly
-// `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
+// the fuzzer with its corpus, vitest, and a part of these again under sanitizers. The last line is
+// exactly `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
 //
 //   node scripts/test.mjs                   all of it; without sanitizers if STONELOG_SANITIZERS=0
 //   node scripts/test.mjs --variant asan    everything under AddressSanitizer and UBSan

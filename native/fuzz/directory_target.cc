@@ -97,11 +97,15 @@ void take_batch(const driver::RecordBatch& batch, ReadResult* result) {
   for (size_t i = 0; i < batch.offsets.size(); i++) {
     while (run + 1 < batch.runs.size() && batch.runs[run + 1].index <= i) run++;
     FUZZ_CHECK(run < batch.runs.size() && batch.runs[run].index <= i);
-    FUZZ_CHECK(uint64_t{batch.offsets[i]} + batch.lengths[i] <= batch.data.size());
+    FUZZ_CHECK(uint64_t{batch.offsets[i]} + batch.lengths[i] <= batch.bytes());
     const uint64_t lsn = batch.runs[run].first_lsn + i - batch.runs[run].index;
     FUZZ_CHECK(result->records.empty() || lsn > result->records.back().first);
-    const auto* const payload = reinterpret_cast<const char*>(batch.data.data());
-    result->records.emplace_back(lsn, std::string(payload + batch.offsets[i], batch.lengths[i]));
+    std::string payload;
+    if (batch.lengths[i] > 0) {
+      const auto* const at = reinterpret_cast<const char*>(batch.slab->data()) + batch.offsets[i];
+      payload.assign(at, batch.lengths[i]);
+    }
+    result->records.emplace_back(lsn, std::move(payload));
   }
 }
 
