@@ -9,9 +9,9 @@
 // build/<variant>/sim, states -> build/<variant>/states and every-byte, probe ->
 // build/<variant>/raw-probe (Linux only), micro -> build/<variant>/micro, replay ->
 // build/<variant>/fuzz-replay, fuzz -> build/fuzz/fuzz (libFuzzer with ASan and UBSan: clang only).
-// A sanitized addon lies in build/<variant>/build/Release, which STONELOG_PREBUILD=build/<variant> makes the package load.
-// With --define the variant's directory is build/<variant>-<NAME>, so a mutant never shares an
-// object.
+// A sanitized addon lies in build/<variant>/build/Release, which the package loads with
+// STONELOG_PREBUILD=build/<variant>. With --define the variant's directory is
+// build/<variant>-<NAME>, so a mutant never shares an object.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
