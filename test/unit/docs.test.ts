@@ -1,6 +1,6 @@
 // The documents against the code: links, names, and the worked example, decoded by a reader that
 // shares nothing with the native one.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { crc32c } from '@node-rs/crc32'
@@ -29,7 +29,8 @@ it.each(pages)('the relative links of %s lead somewhere', (page) => {
     if (/^[a-z]+:/.test(target!)) continue
     const [path, anchor] = target!.split('#')
     const file = path === '' ? join(root, page) : resolve(root, dirname(page), path!)
-    const alive = existsSync(file)
+    // A directory is no page: the site cannot show it.
+    const alive = existsSync(file) && statSync(file).isFile()
     if (!alive || (anchor && !anchorsOf(readFileSync(file, 'utf8')).includes(anchor))) {
       broken.push(target)
     }
