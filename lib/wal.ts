@@ -4,11 +4,11 @@ import {
   badArgument,
   codeOf,
   describeValue,
-  fromCode,
   fromNative,
   messageOf,
   type Outcome,
   WalError,
+  type WalErrorCode,
 } from './errors.js'
 import { announceEvent, announcePoisoned } from './events.js'
 import { Durability, type Native, type NativeError } from './native.js'
@@ -26,6 +26,7 @@ import { PendingAppends } from './pending-appends.js'
 import { BatchReader, type ReadableLog, RecordReader } from './reader.js'
 import type { RecordBatch, WalRecord } from './record-batch.js'
 import type { RecoveryReport, VerifyReport } from './recovery.js'
+import { refusalOf } from './refusals.js'
 import { toStats, type WalStats } from './stats.js'
 
 /** Waiting bytes at which the committer is woken within a burst. */
@@ -73,6 +74,8 @@ export class Wal {
   #unpublishedBytes = 0
   #kickScheduled = false
   #poison: WalError | undefined
+  /** Why no segment can be prepared, since the last record that was taken. */
+  #stalled: WalErrorCode | undefined
   #closing: Promise<void> | undefined
   /** Hands what waits to the committers: once per burst, when the microtask queue has drained. */
   readonly #publish = (): void => {
@@ -335,7 +338,7 @@ export class Wal {
       return encoded
     })
     const first = this.#native.appendBatch(this.#handle, bytes, durability)
-    if (first < 0) throw this.#refused(first, 'appending', length)
+    if (first < 0) throw this.#refused(first, 'appending', length, bytes.length)
     const lsns = { first, last: first + bytes.length - 1 }
     this.#admitted(lsns.last, length, durability)
     return lsns
@@ -343,6 +346,10 @@ export class Wal {
 
   /** Publication, once per burst or per 16 KiB; and what the process must stay alive for. */
   #admitted(lsn: number, length: number, durability: Durability): void {
+    if (this.#stalled !== undefined) {
+      this.#stalled = undefined
+      announceEvent(this.directory, this.#log.options.logger, 'appending goes on', 'info')
+    }
     // `none` is synced by flush and close only: nothing to wait for.
     if (durability !== Durability.none) this.#pending.owe(lsn)
     // Empty records count too: zero means that nothing waits.
@@ -357,42 +364,17 @@ export class Wal {
   }
 
   /** The error of a call that native refused with a negative code. */
-  #refused(result: number, action: string, length: number): WalError {
-    const code = codeOf(-result)
-    const context = { outcome: 'not-written', epoch: this.epoch } as const
-    switch (code) {
-      case 'WAL_BACKPRESSURE':
-      case 'WAL_CLOSED':
-        return fromCode(result, action, context)
-      case 'WAL_RECORD_TOO_LARGE': {
-        const { maxRecordBytes } = this.#log
-        const why = `${length} bytes are more than maxRecordBytes ${maxRecordBytes} allows`
-        return fromCode(result, action, { ...context, why })
-      }
-      default: {
-        const error = this.#native.lastError(this.#handle)
-        // appendSync may fail after it handed the record over; only a poisoned log tells that.
-        const { directory } = this
-        if (code === 'WAL_IO') {
-          const { lsn, firstNotWrittenLsn } = error ?? {}
-          const written = lsn === undefined || lsn < (firstNotWrittenLsn ?? Infinity)
-          const details = {
-            ...context,
-            outcome: written ? 'indeterminate' : 'not-written',
-            lsn,
-          } as const
-          return error === null
-            ? fromCode(result, action, details)
-            : fromNative(error, action, { ...details, directory, code })
-        }
-        if (error === null) return fromCode(result, action, { ...context, path: directory })
-        const cause =
-          code === 'WAL_POISONED'
-            ? fromNative(error, action, { directory, code: 'WAL_IO' })
-            : undefined
-        return fromNative(error, action, { ...context, directory, code, cause })
-      }
+  #refused(result: number, action: string, bytes: number, records = 1): WalError {
+    const { directory, epoch, lastLsn } = this
+    const { maxRecordBytes } = this.#log
+    const call = { action, bytes, records, directory, epoch, lastLsn, maxRecordBytes }
+    const error = refusalOf(result, this.#native.lastError(this.#handle), call)
+    const { code, outcome, message } = error
+    if (outcome === 'not-written' && (code === 'WAL_NO_SPACE' || code === 'WAL_IO')) {
+      if (this.#stalled !== code) announceEvent(directory, this.#log.options.logger, message)
+      this.#stalled = code
     }
+    return error
   }
 
   /** The error of a call in a state that does not allow it. */
@@ -487,6 +469,18 @@ function encode(data: Uint8Array | string): [bytes: Uint8Array, length: number] 
     scratch ??= Buffer.allocUnsafeSlow(SCRATCH_UNITS * 3)
     return [scratch, scratch.write(data)]
   }
-  if (data instanceof Uint8Array || isUint8Array(data)) return [data, data.byteLength]
+  if (data instanceof Uint8Array || isUint8Array(data)) {
+    if (data.byteLength === 0) checkMemory(data)
+    return [data, data.byteLength]
+  }
   throw badArgument(`a record is a Uint8Array or a string, not ${describeValue(data)}`)
+}
+
+/** A view whose memory was transferred or shrunk away has no bytes either, but is no record. */
+function checkMemory(data: Uint8Array): void {
+  try {
+    Uint8Array.prototype.at.call(data, 0) // throws where the memory is gone
+  } catch {
+    throw badArgument('the memory of the Uint8Array is gone: its buffer was transferred or shrunk')
+  }
 }

@@ -140,7 +140,11 @@ napi_value read_next(napi_env env, napi_callback_info info) {
     message.answer = std::move(answer);
     channel->post(std::move(message));
   };
-  driver::reader_threads().run(task);
+  Status status = driver::reader_threads().run(task);
+  if (!status.ok()) {
+    reader->busy = false;
+    arguments.environment->refuse(request, std::move(status));
+  }
   return nullptr;
 }
 

@@ -1,5 +1,7 @@
 // Requests: what may wait for the disk runs on threads of our own and answers on the channel, with
 // the id of the request, exactly once.
+#include <functional>
+
 #include "binding/answers.h"
 #include "binding/calls.h"
 #include "binding/environment.h"
@@ -55,6 +57,11 @@ void open_log(const Ref<Channel>& channel, const driver::OpenOptions& options, O
   answer->opened = Ref<Handle>(new Handle(channel, log, read_only, probe));
 }
 
+// On this thread if need be: opening has left a thread behind, so this is no more than a safeguard.
+void run_surely(const std::function<void()>& task) {
+  if (!driver::request_threads().run(task).ok()) task();
+}
+
 void post(const Ref<Channel>& channel, std::unique_ptr<Answer> answer) {
   Message message;
   message.answer = std::move(answer);
@@ -105,12 +112,14 @@ napi_value open(napi_env env, napi_callback_info info) {
   const uint64_t request = arguments.integer(0);
   if (!read_open_options(&arguments, &options)) return arguments.refuse();
   if (!arguments.environment->is_set_up()) return not_set_up(env);
-  driver::request_threads().run([channel = arguments.environment->channel(), options, request] {
+  const auto task = [channel = arguments.environment->channel(), options, request] {
     if (!channel->is_open()) return;  // the environment ended before its turn came
     auto answer = std::make_unique<OpenAnswer>(request);
     open_log(channel, options, answer.get());
     post(channel, std::move(answer));
-  });
+  };
+  Status status = driver::request_threads().run(task);
+  if (!status.ok()) arguments.environment->refuse(request, std::move(status));
   return nullptr;
 }
 
@@ -128,7 +137,8 @@ napi_value verify(napi_env env, napi_callback_info info) {
     answer->status = driver::verify(io::posix_file_system(), directory, direct_io, &answer->report);
     post(channel, std::move(answer));
   };
-  driver::request_threads().run(task);
+  Status status = driver::request_threads().run(task);
+  if (!status.ok()) arguments.environment->refuse(request, std::move(status));
   return nullptr;
 }
 
@@ -181,7 +191,7 @@ napi_value truncate_before(napi_env env, napi_callback_info info) {
     answer->handle = self;
     post(channel, std::move(answer));
   };
-  driver::request_threads().run(task);
+  run_surely(task);
   return nullptr;
 }
 
@@ -203,7 +213,7 @@ napi_value close(napi_env env, napi_callback_info info) {
     answer->handle = self;
     post(channel, std::move(answer));
   };
-  driver::request_threads().run(task);
+  run_surely(task);
   return nullptr;
 }
 

@@ -115,6 +115,8 @@ napi_value last_error(napi_env env, napi_callback_info info) {
   if (!arguments.ok) return nullptr;
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   if (handle == nullptr) return null_value(env);
+  const Status& refusal = handle->session.refusal;
+  if (handle->session.last_code == refusal.code && !refusal.ok()) return error_value(env, refusal);
   Status failure;
   uint64_t durable = 0;
   uint64_t first_not_written = 0;
@@ -126,8 +128,7 @@ napi_value last_error(napi_env env, napi_callback_info info) {
     (void)napi_set_named_property(env, error, "firstNotWrittenLsn", number(env, first_not_written));
     return error;
   }
-  if (handle->session.last_code != Code::no_space) return null_value(env);
-  return error_value(env, Status::of(Code::no_space, {}));
+  return null_value(env);
 }
 
 }  // namespace stonelog::binding

@@ -76,9 +76,9 @@ void Environment::post(std::unique_ptr<Answer> answer) {
   channel_->post(std::move(message));
 }
 
-void Environment::refuse(uint64_t request, Code code) {
+void Environment::refuse(uint64_t request, Status status) {
   auto answer = std::make_unique<Answer>(request);
-  answer->status.code = code;
+  answer->status = std::move(status);
   post(std::move(answer));
 }
 

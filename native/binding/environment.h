@@ -97,7 +97,8 @@ class Environment {
 
   // Answers a request: at once, if nothing can be done for it.
   void post(std::unique_ptr<Answer> answer);
-  void refuse(uint64_t request, Code code);
+  void refuse(uint64_t request, Status status);
+  void refuse(uint64_t request, Code code) { refuse(request, Status::of(code, {})); }
 
   // A buffer that is kept, for bytes that must be private before they are checksummed.
   uint8_t* scratch(size_t size);

@@ -97,12 +97,13 @@ bool Handle::poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_no
 void Handle::refresh_in_background() {
   if (driver::now_ns() - refreshed_ns_.load(std::memory_order_relaxed) < kRefreshNs) return;
   if (refreshing_.exchange(true, std::memory_order_acq_rel)) return;
-  driver::reader_threads().run([self = Ref<Handle>(this)] {
+  const auto look = [self = Ref<Handle>(this)] {
     // A failed look shows what is known already; a reader that depends on it reports it.
     (void)self->source_->refresh();
     self->refreshed_ns_.store(driver::now_ns(), std::memory_order_relaxed);
     self->refreshing_.store(false, std::memory_order_release);
-  });
+  };
+  if (!driver::reader_threads().run(look).ok()) refreshing_.store(false, std::memory_order_release);
 }
 
 Status ReaderHandle::next() {

@@ -10,8 +10,6 @@
 
 namespace stonelog::driver {
 
-using log::Chore;
-using log::ChoreKind;
 using log::Engine;
 using log::EngineOptions;
 using log::Op;
@@ -21,7 +19,6 @@ namespace {
 
 constexpr uint64_t kPrepareAheadBytes = 8 << 20;  // small segments are prepared in greater number
 constexpr uint32_t kMaxPrepareAhead = 8;
-constexpr uint64_t kFirstPieceBytes = 1 << 20;
 constexpr uint64_t kMaxSpinNs = 40'000;  // a fraction of one commit
 constexpr uint64_t kMinSpinNs = 5'000;
 
@@ -80,6 +77,7 @@ Log::~Log() = default;
 Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   lock_ = std::move(lock);
   Status status = fs_.probe(options_.directory, options_.direct_io, true, &probe_);
+  if (status.ok()) status = fs_.identity(options_.directory, &device_, &inode_);
   if (!status.ok()) return status;
   log::Examination examination;
   log::RecoveryPolicy policy = options_.policy;
@@ -95,12 +93,10 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   if (!status.ok()) return status;
 
   const EngineOptions engine = engine_options(options_, probe_);
-  ring_size_ = log::ring_bytes(engine);
-  ring_ = std::make_unique<log::AlignedBuffer>(ring_size_);
+  ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
-  start_threads();
-  return {};
+  return start_threads();
 }
 
 Status Log::begin(log::Examination* examination, log::LifeStart* start) {
@@ -120,17 +116,39 @@ Status Log::begin(log::Examination* examination, log::LifeStart* start) {
   for (log::SegmentEntry& entry : examination->segments) entry.sealed = true;
   catalog_.assign(examination->segments);
   headers_[header.sequence] = header;
-  return fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct,
-                  options_.file_mode, &files_[header.sequence]);
+  std::unique_ptr<io::File> file;
+  status = fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct,
+                    options_.file_mode, &file);
+  files_[header.sequence] = std::move(file);
+  return status;
 }
 
-void Log::start_threads() {
-  // One more than writes in flight: for a sync beside them, or for stamps.
-  for (uint32_t i = 0; i <= options_.pipeline_depth; i++) {
+Status Log::start_threads() {
+  Status status;
+  // One committer more than writes in flight: for a sync beside them, or for stamps.
+  for (uint32_t i = 0; i <= options_.pipeline_depth && status.ok(); i++) {
+    Thread thread;
     Parker* const own = &committer_parkers_.emplace_back();
-    threads_.emplace_back([this, own] { committer(own); });
+    status = thread.start([this, own] { committer(own); });
+    if (status.ok()) threads_.push_back(thread);
   }
-  threads_.emplace_back([this] { preparer(); });
+  Thread thread;
+  if (status.ok()) status = thread.start([this] { preparer(); });
+  if (status.ok()) threads_.push_back(thread);
+  if (!status.ok()) stop_threads();
+  return status;
+}
+
+void Log::stop_threads() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    stopping_ = true;
+    if (spinner_ != nullptr) spinner_->notify();
+    while (Parker* const idle = idle_committers_.take()) idle->wake_one();
+  }
+  chores_.wake_all();
+  for (Thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void Log::committer(Parker* own) {
@@ -263,9 +281,11 @@ void Log::progressed() {
     waiter.session->listener->answer(waiter.request, {}, durable);
     return true;
   });
-  if (!ready_waiters_.empty() && engine_->ready()) {
+  const bool unprepared = engine_->space_refused() && engine_->space_code() == Code::io;
+  if (!ready_waiters_.empty() && (engine_->ready() || unprepared)) {
+    const Status status = unprepared ? prepare_failure_ : Status{};
     for (const Waiter& waiter : ready_waiters_)
-      waiter.session->listener->answer(waiter.request, {}, 0);
+      waiter.session->listener->answer(waiter.request, status, 0);
     ready_waiters_.clear();
   }
   if (poisoned) fail_waiters();
@@ -284,114 +304,6 @@ void Log::fail_waiters() {
   // The directory may be opened again as soon as nothing of ours is on its way to the device any
   // more.
   if (ops_under_way_ == 0 && !chore_under_way_) lock_.reset();
-}
-
-void Log::preparer() {
-  block_signals();
-  std::unique_lock<std::mutex> lock(mutex_);
-  for (;;) {
-    Chore chore;
-    if (engine_->next_chore(now_ns(), &chore)) {
-      chore_under_way_ = true;
-      do_chore(&lock, chore);
-      chore_under_way_ = false;
-      progressed();
-      continue;
-    }
-    if (stopping_) return;
-    const uint64_t deadline = engine_->next_chore_deadline();
-    const uint32_t ticket = chores_.prepare();
-    lock.unlock();
-    chores_.wait(ticket, deadline);
-    lock.lock();
-  }
-}
-
-void Log::do_chore(std::unique_lock<std::mutex>* lock, const Chore& chore) {
-  if (chore.kind == ChoreKind::prepare) prepare_segment(lock, chore.sequence);
-  if (chore.kind == ChoreKind::zero) zero_ahead(lock, chore);
-  if (chore.kind == ChoreKind::give_back) give_back(lock, chore);
-}
-
-Status Log::check_free_space(bool recycles) {
-  if (recycles || options_.min_free_bytes == 0) return {};
-  uint64_t free_bytes = 0;
-  Status status = fs_.free_bytes(options_.directory, &free_bytes);
-  if (!status.ok()) return status;
-  const uint64_t needs = options_.min_free_bytes +
-                         format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
-  if (free_bytes < needs)
-    return Status::of(Code::no_space, "less than minFreeBytes would stay free");
-  return {};
-}
-
-void Log::prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence) {
-  log::SegmentSpec spec;
-  spec.directory = options_.directory;
-  spec.sequence = sequence;
-  spec.log_id = log_id_;
-  spec.block_bytes = probe_.block_size;
-  spec.file_bytes = format::segment_file_bytes(options_.segment_bytes, spec.block_bytes);
-  spec.file_mode = options_.file_mode;
-  spec.direct = probe_.direct;
-  spec.zeroes = !probe_.copy_on_write;
-  spec.first_piece_bytes = std::min(kFirstPieceBytes, spec.file_bytes);
-  if (!recyclable_.empty()) {
-    spec.recycle_path = recyclable_.back().path;
-    spec.recycle_tag = recyclable_.back().tag;
-    spec.recycle_written_end = recyclable_.back().written_end;
-    recyclable_.pop_back();
-  }
-  lock->unlock();
-  Status status = check_free_space(!spec.recycle_path.empty());
-  log::MadeSegment made;
-  std::unique_ptr<io::File> file;
-  bool fatal = false;
-  if (status.ok()) status = log::make_segment(fs_, spec, &made, &fatal);
-  if (status.ok())
-    status = fs_.open(segment_path(sequence), io::Access::read_write, probe_.direct, 0, &file);
-  lock->lock();
-  if (fatal) {
-    engine_->poison(status);
-  } else if (!status.ok()) {
-    engine_->segment_failed(status.code == Code::no_space ? Code::no_space : Code::backpressure,
-                            now_ns());
-  } else {
-    files_[sequence] = std::move(file);
-    headers_[sequence] = made.header;
-    engine_->segment_ready(made.place);
-  }
-}
-
-void Log::zero_ahead(std::unique_lock<std::mutex>* lock, const Chore& chore) {
-  io::File* file = files_[chore.sequence].get();
-  lock->unlock();
-  static const log::AlignedBuffer* const zeros = [] {
-    auto* buffer = new log::AlignedBuffer(EngineOptions{}.zero_piece_bytes);
-    std::memset(buffer->data(), 0, buffer->size());
-    return buffer;
-  }();
-  const io::Part part{zeros->data(), static_cast<size_t>(chore.to - chore.from)};
-  Status status = file->write(chore.from, &part, 1, io::WriteMode::dsync);
-  if (!status.ok()) {
-    status.code = Code::io;
-    status = std::move(status).at(chore.sequence, chore.from);
-  }
-  lock->lock();
-  zeroed_bytes_ += part.size;
-  engine_->zeroed(chore, status);
-  wake_for_work();  // a group may have waited for these blocks
-}
-
-// Also the end of the file's use by the threads: nothing is written to a sealed segment.
-void Log::give_back(std::unique_lock<std::mutex>* lock, const Chore& chore) {
-  std::unique_ptr<io::File> file = std::move(files_[chore.sequence]);
-  files_.erase(chore.sequence);
-  lock->unlock();
-  if (file != nullptr && chore.from < chore.to)
-    (void)file->punch(chore.from, chore.to);  // only costs space
-  file.reset();
-  lock->lock();
 }
 
 void Log::wake_for_work() {
@@ -426,7 +338,10 @@ Status Log::flush_and_wait() {
 }
 
 Status Log::shut_down() {
+  Status moved = check_place();
   std::unique_lock<std::mutex> lock(mutex_);
+  if (!moved.ok()) engine_->poison(moved);
+  if (engine_->poisoned()) progressed();
   if (!engine_->poisoned()) engine_->begin_close(now_ns());
   wake_committer();
   while (!engine_->closed() && !engine_->poisoned()) {
@@ -436,13 +351,8 @@ Status Log::shut_down() {
     lock.lock();
   }
   note_sealed();
-  stopping_ = true;
-  if (spinner_ != nullptr) spinner_->notify();
-  while (Parker* const idle = idle_committers_.take()) idle->wake_one();
   lock.unlock();
-  chores_.wake_all();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  stop_threads();
   lock.lock();
   if (!engine_->poisoned()) remove_unused();
   files_.clear();

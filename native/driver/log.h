@@ -14,13 +14,13 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "driver/catalog.h"
 #include "driver/histogram.h"
 #include "driver/parker.h"
 #include "driver/source.h"
+#include "driver/threads.h"
 #include "log/engine.h"
 #include "log/life.h"
 #include "log/recovery.h"
@@ -89,6 +89,7 @@ class Log final : public Source {
     uint64_t told_lsn = 0;  // the durable LSN of the last progress
     bool told_poisoned = false;
     Code last_code = Code::ok;
+    Status refusal;  // why the last append was refused for want of a prepared segment
   };
   void attach(Session* session);
   void detach(Session* session);
@@ -126,6 +127,7 @@ class Log final : public Source {
   uint64_t durable_lsn() override;
   std::vector<format::Hole> holes() override;
   bool skips_damage() const override { return options_.policy.damage == log::OnDamage::skip; }
+  bool owns_files() const override { return true; }
   Status refresh() override { return {}; }
 
  private:
@@ -145,7 +147,8 @@ class Log final : public Source {
 
   Status start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report);
   Status begin(log::Examination* examination, log::LifeStart* start);
-  void start_threads();
+  Status start_threads();
+  void stop_threads();
   void committer(Parker* own);
   void wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own);
   void preparer();
@@ -161,6 +164,7 @@ class Log final : public Source {
   void fail_waiters();
   void stop_if_poisoned();
   void do_chore(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  Status check_place();
   void prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence);
   Status check_free_space(bool recycles);
   void zero_ahead(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
@@ -176,20 +180,22 @@ class Log final : public Source {
   io::FileSystem& fs_;
   const OpenOptions options_;
   io::Probe probe_;
-  std::unique_ptr<io::Lock> lock_;
+  std::shared_ptr<io::Lock> lock_;  // a look at the files may hold it a moment longer
+  uint64_t device_ = 0;             // of the directory
+  uint64_t inode_ = 0;
   bool refused_ = false;  // by the examination, before anything was changed
   format::Id log_id_{};
   log::RecoveryReport report_;
 
   std::mutex mutex_;
   std::unique_ptr<log::AlignedBuffer> ring_;
-  uint64_t ring_size_ = 0;
   std::unique_ptr<log::AlignedBuffer> seal_block_;
   std::unique_ptr<log::Engine> engine_;
   Catalog catalog_;  // sealed segments and the unsealed ones, all that readers may find
-  std::map<uint64_t, std::unique_ptr<io::File>> files_;  // of unsealed and prepared segments
+  std::map<uint64_t, std::shared_ptr<io::File>> files_;  // of unsealed and prepared segments
   std::map<uint64_t, format::SegmentHeader> headers_;
   std::vector<Recyclable> recyclable_;
+  Status prepare_failure_;  // the last one
   std::vector<Session*> sessions_;
   std::vector<Waiter> flush_waiters_;
   std::vector<Waiter> ready_waiters_;
@@ -199,7 +205,7 @@ class Log final : public Source {
   Parker chores_;              // the preparer
   Parker progress_;            // threads that wait for something to become durable
   std::mutex truncate_mutex_;
-  std::vector<std::thread> threads_;
+  std::vector<Thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
   uint64_t usual_wait_ns_ = UINT32_MAX;      // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;

@@ -37,9 +37,11 @@ uint64_t Log::finish_append(Session* session, uint64_t lsn, Code code) {
   session->last_code = code;
   if (code == Code::ok) {
     session->own_lsn = lsn;
-  } else if (engine_->has_chore(now_ns())) {
-    chores_.wake_one();
+    return lsn;
   }
+  const bool unprepared = code == Code::no_space || code == Code::io;
+  session->refusal = unprepared ? prepare_failure_ : Status{};
+  if (engine_->has_chore(now_ns())) chores_.wake_one();
   return lsn;
 }
 
@@ -54,7 +56,8 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
   const std::lock_guard<std::mutex> guard(mutex_);
   // The clock is read once per group; publishing notes when the last append came.
   const uint64_t now = engine_->has_open_group() ? 0 : now_ns();
-  return finish_append(session, engine_->admit_one(data, size, crc, durability, now, code), *code);
+  const uint64_t lsn = engine_->admit_one(data, size, crc, durability, now, code);
+  return finish_append(session, lsn, *code);  // apart: the order of arguments is not defined
 }
 
 uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count,
@@ -102,6 +105,7 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   if (more || engine_->next_deadline(now_ns()) < armed_deadline_ns_) wake_committer();
   if (engine_->durable_lsn() < admission.first_lsn) {
     *code = session->last_code = Code::io;  // admitted, but its fate is not known
+    session->refusal = {};
     return admission.first_lsn;
   }
   return admission.first_lsn;
@@ -147,6 +151,8 @@ void Log::ready(Session* session, uint64_t request) {
     session->listener->answer(request, engine_->failure(), 0);
   } else if (engine_->ready()) {
     session->listener->answer(request, {}, 0);
+  } else if (engine_->space_refused() && engine_->space_code() == Code::io) {
+    session->listener->answer(request, prepare_failure_, 0);
   } else {
     engine_->publish();
     ready_waiters_.push_back({session, request, 0});
@@ -196,7 +202,12 @@ Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
 
 Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   const std::lock_guard<std::mutex> one_at_a_time(truncate_mutex_);
+  Status moved = check_place();
   std::unique_lock<std::mutex> lock(mutex_);
+  if (!moved.ok() && !engine_->poisoned()) {
+    engine_->poison(moved);
+    progressed();
+  }
   if (engine_->poisoned()) return engine_->failure();
   if (lsn > engine_->last_lsn() + 1)
     return Status::of(Code::bad_argument, "truncateBefore beyond the end of the log");
@@ -221,6 +232,7 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   // missing.
   uint64_t group = 0;
   const Code code = engine_->set_head(keep_lsn, keep, now_ns(), &group);
+  if (code == Code::io) return prepare_failure_;
   if (code != Code::ok) return Status::of(code, "the new head cannot be recorded now");
   status = wait_until_durable(&lock, group);
   if (!status.ok()) return status;

@@ -51,9 +51,12 @@ void ReadAhead::fetch_next() {
     piece.data = buffer_.data() + static_cast<size_t>(&piece - pieces_.data()) * kPieceBytes;
     piece.state = State::fetching;
     piece.offset = next_fetch_;
-    next_fetch_ += kPieceBytes;
     Piece* const target = &piece;
-    fetch_threads().run([this, target] { run(target); });
+    if (!fetch_threads().run([this, target] { run(target); }).ok()) {
+      piece.state = State::idle;  // then it is read when it is asked for
+      return;
+    }
+    next_fetch_ += kPieceBytes;
   }
 }
 

@@ -56,7 +56,13 @@ Status Reader::open_segment(const ReadableSegment& segment) {
   std::unique_ptr<io::File> file;
   Status status = source_->file_system().open(source_->segment_path(segment.entry.header.sequence),
                                               io::Access::read, source_->direct(), 0, &file);
-  if (status.code == Code::not_found) return released();
+  if (status.code == Code::not_found) {
+    const bool lost = source_->owns_files() && source_->first_lsn() <= segment.entry.last_lsn;
+    if (!lost) return released();
+    status.code = Code::corrupt;
+    status.detail = "a segment of the log is missing";
+    return std::move(status).at(segment.entry.header.sequence, 0);
+  }
   if (!status.ok()) return status;
   segment_ = segment;
   if (file_ == nullptr) {

@@ -35,6 +35,8 @@ class Source {
   virtual std::vector<format::Hole> holes() = 0;
   virtual bool skips_damage() const = 0;  // opened under salvage
   // Looks for what another process has made durable since; nothing to do for a log of this process.
+  // Whether no file of it goes without its doing: then one that is gone was lost, not released.
+  virtual bool owns_files() const { return false; }
   virtual Status refresh() = 0;
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }

@@ -7,7 +7,29 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <thread>
+#include <memory>
+
+// glibc 2.34 gave these a second version when it took them out of libpthread. A binary that asks
+// for the first one runs on both sides of it; sanitizers replace the second one.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STONELOG_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define STONELOG_SANITIZED
+#endif
+#endif
+#if defined(__GLIBC__) && !defined(STONELOG_SANITIZED)
+#if defined(__x86_64__)
+#define STONELOG_FIRST_VERSION "GLIBC_2.2.5"
+#elif defined(__aarch64__)
+#define STONELOG_FIRST_VERSION "GLIBC_2.17"
+#endif
+#endif
+#if defined(STONELOG_FIRST_VERSION)
+asm(".symver pthread_create, pthread_create@" STONELOG_FIRST_VERSION);
+asm(".symver pthread_join, pthread_join@" STONELOG_FIRST_VERSION);
+asm(".symver pthread_detach, pthread_detach@" STONELOG_FIRST_VERSION);
+#endif
 
 namespace stonelog::driver {
 
@@ -75,19 +97,45 @@ void block_signals() {
   syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, nullptr, sizeof set);
 }
 
-void ThreadPool::run(std::function<void()> task) {
-  bool start = false;
+Status Thread::start(std::function<void()> body) {
+  auto owned = std::make_unique<std::function<void()>>(std::move(body));
+  const auto entry = [](void* argument) -> void* {
+    const std::unique_ptr<std::function<void()>> mine(
+        static_cast<std::function<void()>*>(argument));
+    (*mine)();
+    return nullptr;
+  };
+  const int error = pthread_create(&thread_, nullptr, entry, owned.get());
+  if (error != 0) {
+    Status status = Status::system(Code::io, "pthread_create", error);
+    status.detail = "the system refuses another thread";
+    return status;
+  }
+  (void)owned.release();
+  return {};
+}
+
+void Thread::join() { (void)pthread_join(thread_, nullptr); }
+
+void Thread::detach() { (void)pthread_detach(thread_); }
+
+// The thread is made under the lock: whether there is one decides about the task.
+Status ThreadPool::run(std::function<void()> task) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
+    if (idle_ < tasks_.size() + 1 && threads_ < most_) {
+      Thread thread;
+      Status status = thread.start([this] { loop(); });
+      if (!status.ok() && threads_ == 0) return status;
+      if (status.ok()) {
+        thread.detach();
+        threads_++;
+      }
+    }
     tasks_.push_back(std::move(task));
-    start = idle_ < tasks_.size() && threads_ < most_;
-    if (start) threads_++;
   }
-  if (start) {
-    std::thread([this] { loop(); }).detach();
-  } else {
-    parker_.wake_one();
-  }
+  parker_.wake_one();
+  return {};
 }
 
 void ThreadPool::loop() {
@@ -138,10 +186,11 @@ void for_each_parallel(size_t count, const std::function<void(size_t)>& each) {
     if (work->users.fetch_sub(1) == 1) delete work;
   };
   for (size_t i = 0; i < helpers; i++) {
-    fetch_threads().run([take_part, leave] {
+    const Status status = fetch_threads().run([take_part, leave] {
       take_part();
       leave();
     });
+    if (!status.ok()) leave();  // without help, then
   }
   take_part();
   for (;;) {

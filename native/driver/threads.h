@@ -2,21 +2,36 @@
 // truncating, closing, reading. libuv's thread pool is left to the application.
 #pragma once
 
+#include <pthread.h>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
 
 #include "driver/parker.h"
+#include "io/status.h"
 
 namespace stonelog::driver {
+
+// A thread that says so if the system refuses it; std::thread would end the process.
+class Thread {
+ public:
+  Status start(std::function<void()> body);
+  void join();  // one of the two, once, if it was started
+  void detach();
+
+ private:
+  pthread_t thread_{};
+};
 
 // Up to `most` threads, started when there is work and none is free, that run tasks in their order.
 // Lives as long as the process: its threads are never joined.
 class ThreadPool {
  public:
   explicit ThreadPool(uint32_t most) : most_(most) {}
-  void run(std::function<void()> task);
+  // Fails, without having taken the task, if there is no thread and the system refuses one.
+  Status run(std::function<void()> task);
 
  private:
   void loop();

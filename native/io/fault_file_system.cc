@@ -50,6 +50,11 @@ class FaultFile final : public File {
     Status status = fs_.enter(Operation::size, path_);
     return status.ok() ? wrapped_->size(bytes) : status;
   }
+  Status is_named(bool* named) override {
+    *named = false;
+    Status status = fs_.enter(Operation::identity, path_);
+    return status.ok() ? wrapped_->is_named(named) : status;
+  }
   Status evict() override {
     Status status = fs_.enter(Operation::evict, path_);
     return status.ok() ? wrapped_->evict() : status;

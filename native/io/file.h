@@ -48,6 +48,11 @@ class File {
   // Gives [from, to) back to the file system, keeping the size. Unsupported is not an error.
   virtual Status punch(uint64_t from, uint64_t to) = 0;
   virtual Status size(uint64_t* bytes) = 0;
+  // Whether the path it was opened by still names this very file.
+  virtual Status is_named(bool* named) {
+    *named = true;
+    return {};
+  }
   // Drops the file's pages from the page cache, so that the next read comes from the device. No-op
   // on direct files.
   virtual Status evict() = 0;
@@ -80,6 +85,9 @@ class Lock {
   virtual ~Lock() = default;
   // The log was refused: the release is to leave the lock's file as it was found, or none.
   virtual void abandon() {}
+  // Whether the path of the lock's file still names the file that is locked: if not, others may
+  // hold a lock of that name, too.
+  virtual bool is_named() { return true; }
 };
 
 class FileSystem {

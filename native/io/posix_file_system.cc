@@ -43,6 +43,7 @@ class PosixFile final : public File {
   Status reserve(uint64_t size, bool* reserved) override;
   Status punch(uint64_t from, uint64_t to) override;
   Status size(uint64_t* bytes) override;
+  Status is_named(bool* named) override;
   Status evict() override;
 
  private:
@@ -164,6 +165,18 @@ Status PosixFile::size(uint64_t* bytes) {
   return {};
 }
 
+Status PosixFile::is_named(bool* named) {
+  *named = false;
+  call::FileFacts ours;
+  call::FileFacts found;
+  if (call::file_facts(fd_, "", &ours) != 0) return failed("statx", errno);
+  if (call::file_facts(AT_FDCWD, path_.c_str(), &found) != 0) {
+    return errno == ENOENT || errno == ENOTDIR ? Status{} : failed("statx", errno);
+  }
+  *named = ours.device == found.device && ours.inode == found.inode;
+  return {};
+}
+
 Status PosixFile::evict() {
   if (direct_) return {};
   // Dirty pages cannot be dropped: what an earlier process left unsynced must be written first.
@@ -203,6 +216,15 @@ uint64_t read_pid(int fd) {
   return pid;
 }
 
+// Whether the locked descriptor is still the file of that name: an abandoned lock file is unlinked.
+bool is_file_of(int fd, const std::string& path) {
+  call::FileFacts locked;
+  call::FileFacts named;
+  return call::file_facts(fd, "", &locked) == 0 &&
+         call::file_facts(AT_FDCWD, path.c_str(), &named) == 0 && locked.device == named.device &&
+         locked.inode == named.inode;
+}
+
 class PosixLock final : public Lock {
  public:
   PosixLock(int fd, const std::string& path, bool created, const std::string& found)
@@ -220,6 +242,7 @@ class PosixLock final : public Lock {
     ::close(fd_);
   }
   void abandon() override { abandoned_ = true; }
+  bool is_named() override { return is_file_of(fd_, path_); }
   PosixLock(const PosixLock&) = delete;
   PosixLock& operator=(const PosixLock&) = delete;
 
@@ -231,15 +254,6 @@ class PosixLock final : public Lock {
   const std::string found_;  // the file's content before
   bool abandoned_ = false;
 };
-
-// Whether the locked descriptor is still the file of that name: an abandoned lock file is unlinked.
-bool is_file_of(int fd, const std::string& path) {
-  call::FileFacts locked;
-  call::FileFacts named;
-  return call::file_facts(fd, "", &locked) == 0 &&
-         call::file_facts(AT_FDCWD, path.c_str(), &named) == 0 && locked.device == named.device &&
-         locked.inode == named.inode;
-}
 
 std::string read_text(int fd) {
   char text[64];

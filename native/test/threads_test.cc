@@ -96,7 +96,7 @@ TEST_CASE("parker: deadline") {
 TEST_CASE("thread pool: all tasks run") {
   static ThreadPool* const pool = new ThreadPool(3);  // its threads are never joined
   std::atomic<int> done{0};
-  for (int i = 0; i < 1000; i++) pool->run([&] { done++; });
+  for (int i = 0; i < 1000; i++) REQUIRE(pool->run([&] { done++; }).ok());
   for (int i = 0; i < 5000 && done < 1000; i++)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   CHECK(done == 1000);

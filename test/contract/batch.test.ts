@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { expectCode, makeDirectory, open, readTexts, unwrite } from '../fixtures/log.js'
-import { makeKilledLog } from '../fixtures/process.js'
+import { expectCode, makeDirectory, open, readTexts } from '../fixtures/log.js'
+import { makeTornLog } from '../fixtures/process.js'
 
 describe('a batch', () => {
   it('takes consecutive LSNs and one acknowledgement', async () => {
@@ -52,11 +52,11 @@ describe('a batch', () => {
   })
 
   it('torn in its middle is gone whole', async () => {
-    const directory = await makeKilledLog([
+    const records = [
       'kept',
       JSON.stringify({ batch: ['first of batch', 'x'.repeat(20_000), 'last of batch'] }),
-    ])
-    unwrite(directory, 'last of batch')
+    ]
+    const directory = await makeTornLog(records, 'last of batch')
     const wal = await open(directory)
     expect(await readTexts(wal)).toEqual(['kept'])
     expect(wal.recovery).toMatchObject({ verdict: 'torn-tail', lastLsn: 1 })

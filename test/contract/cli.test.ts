@@ -1,7 +1,8 @@
 import { join } from 'node:path'
+import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
 import { damage, makeDirectory, makeLog, open, readTexts } from '../fixtures/log.js'
-import { makeKilledLog, stonelog } from '../fixtures/process.js'
+import { makeTornLog, stonelog } from '../fixtures/process.js'
 
 describe('stonelog append', () => {
   it('makes each line a record and prints the last durable LSN', async () => {
@@ -41,15 +42,20 @@ describe('stonelog cat', () => {
   })
 
   it('of a torn log prints what is whole and exits with 0', async () => {
-    const directory = await makeKilledLog(['a', 'b'], 300)
-    expect(await stonelog(['cat', directory])).toMatchObject({ code: 0, stdout: 'a\nb\n' })
+    const directory = await makeTornLog(['first payload', 'second payload'], 'second payload')
+    expect(await Wal.verify(directory)).toMatchObject({ verdict: 'torn-tail' })
+    const { code, stdout } = await stonelog(['cat', directory])
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'first payload\n' })
   })
 
   it('of a damaged log prints what comes before and exits with 1', async () => {
     const directory = await makeLog(['first payload', 'second payload'])
     damage(directory, 'second payload')
-    const { code, stderr } = await stonelog(['cat', directory])
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/WAL_CORRUPT/) })
+    expect(await stonelog(['cat', directory])).toMatchObject({
+      code: 1,
+      stdout: 'first payload\n',
+      stderr: expect.stringMatching(/WAL_CORRUPT/),
+    })
   })
 })
 

@@ -1,14 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  expectCode,
-  makeDirectory,
-  makeLog,
-  open,
-  readTexts,
-  snapshot,
-  unwrite,
-} from '../fixtures/log.js'
-import { ended, makeKilledLog, start } from '../fixtures/process.js'
+import { expectCode, makeDirectory, makeLog, open, readTexts, snapshot } from '../fixtures/log.js'
+import { ended, makeTornLog, start } from '../fixtures/process.js'
 
 const readOnly = { readOnly: true }
 
@@ -33,8 +25,7 @@ describe('a read-only handle', () => {
   })
 
   it('reads a torn log up to its tail without cutting it', async () => {
-    const directory = await makeKilledLog(['first payload', 'second payload'])
-    unwrite(directory, 'second payload')
+    const directory = await makeTornLog(['first payload', 'second payload'], 'second payload')
     const before = snapshot(directory)
     const wal = await open(directory, readOnly)
     expect(await readTexts(wal)).toEqual(['first payload'])

@@ -17,7 +17,7 @@ import {
   snapshot,
   unwrite,
 } from '../fixtures/log.js'
-import { makeKilledLog } from '../fixtures/process.js'
+import { makeKilledLog, makeTornLog } from '../fixtures/process.js'
 
 const WRITABLE_MODES = ['tolerate-torn-tail', 'strict', 'point-in-time', 'salvage'] as const
 const texts = (count: number) => lsnsFrom(1, count).map((lsn) => `payload number ${lsn}.`)
@@ -33,8 +33,7 @@ describe('a killed writer', () => {
 
 describe('a torn tail', () => {
   const makeTorn = async () => {
-    const directory = await makeKilledLog(texts(10))
-    unwrite(directory, 'payload number 10.')
+    const directory = await makeTornLog(texts(10), 'payload number 10.')
     return directory
   }
 
@@ -149,8 +148,7 @@ describe('foreign files', () => {
 })
 
 it('recovery tells the logger and the channel what it did', async () => {
-  const directory = await makeKilledLog(texts(3))
-  unwrite(directory, 'payload number 3.')
+  const directory = await makeTornLog(texts(3), 'payload number 3.')
   const lines: string[] = []
   const write = (line: string) => void lines.push(line)
   await open(directory, { logger: { info: write, warn: write, error: write } })

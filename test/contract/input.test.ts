@@ -1,0 +1,71 @@
+// What may be handed in, and memory that changes hands or size.
+import { expect, it } from 'vitest'
+import { expectCode, makeDirectory, open, readTexts } from '../fixtures/log.js'
+
+const bytes = (text: string, buffer: ArrayBufferLike) => {
+  const view = new Uint8Array(buffer)
+  view.set(Buffer.from(text))
+  return view
+}
+
+it('memory that was transferred away is refused by every call, an empty record is not', async () => {
+  const wal = await open()
+  const gone = bytes('gone', new ArrayBuffer(4))
+  structuredClone(gone.buffer, { transfer: [gone.buffer as ArrayBuffer] })
+  for (const call of [
+    wal.append(gone),
+    wal.appendBatch(['a', gone]),
+    () => wal.write(gone),
+    () => wal.appendSync(gone),
+  ]) {
+    expect(await expectCode(call, 'WAL_BAD_ARGUMENT')).toMatchObject({
+      outcome: 'not-written',
+      message: expect.stringMatching(/transferred or shrunk/),
+    })
+  }
+  expect(wal.lastLsn).toBe(0)
+  expect(await wal.append(new Uint8Array(0))).toBe(1)
+})
+
+it('a view of a resizable buffer counts as it is at the call', async () => {
+  const wal = await open()
+  const Resizable = ArrayBuffer as unknown as new (
+    size: number,
+    options: object,
+  ) => ArrayBuffer & { resize(size: number): void }
+  const buffer = new Resizable(8, { maxByteLength: 16 })
+  const tracking = bytes('12345678', buffer)
+  const fixed = new Uint8Array(buffer, 4, 4)
+  const append = wal.append(tracking)
+  buffer.resize(4)
+  await append
+  await wal.append(tracking)
+  await expectCode(wal.append(fixed), 'WAL_BAD_ARGUMENT')
+  buffer.resize(8)
+  await wal.append(fixed)
+  expect(await readTexts(wal)).toEqual(['12345678', '1234', '\0\0\0\0'])
+})
+
+it('shared memory is logged as it was at the call', async () => {
+  const wal = await open()
+  const shared = bytes('before', new SharedArrayBuffer(6))
+  const append = wal.append(shared)
+  const batch = wal.appendBatch([shared, 'own'])
+  shared.set(Buffer.from('after!'))
+  await Promise.all([append, batch])
+  wal.appendSync(shared)
+  expect(await readTexts(wal)).toEqual(['before', 'before', 'own', 'after!'])
+})
+
+it('a batch of very many empty records is taken, or refused for what it needs', async () => {
+  const small = await open()
+  const many = new Array(30_000).fill('')
+  const error = await expectCode(small.appendBatch(many), 'WAL_RECORD_TOO_LARGE')
+  expect(error.message).toMatch(/30000 records of 0 bytes/)
+  expect(small.lastLsn).toBe(0)
+  const large = await open(makeDirectory(), { segmentBytes: 1 << 20 })
+  expect(await large.appendBatch(many)).toEqual({ first: 1, last: 30_000 })
+  let count = 0
+  for await (const { data } of large.read()) count += data.length === 0 ? 1 : 0
+  expect(count).toBe(30_000)
+})
