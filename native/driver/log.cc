@@ -116,11 +116,8 @@ Status Log::begin(log::Examination* examination, log::LifeStart* start) {
   for (log::SegmentEntry& entry : examination->segments) entry.sealed = true;
   catalog_.assign(examination->segments);
   headers_[header.sequence] = header;
-  std::unique_ptr<io::File> file;
-  status = fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct,
-                    options_.file_mode, &file);
-  files_[header.sequence] = std::move(file);
-  return status;
+  return fs_.open(segment_path(header.sequence), io::Access::read_write, probe_.direct,
+                  options_.file_mode, &files_[header.sequence]);
 }
 
 Status Log::start_threads() {
@@ -301,9 +298,13 @@ void Log::fail_waiters() {
   flush_waiters_.clear();
   ready_waiters_.clear();
   forget_shared(this);
-  // The directory may be opened again as soon as nothing of ours is on its way to the device any
-  // more.
-  if (ops_under_way_ == 0 && !chore_under_way_) lock_.reset();
+  release_lock();
+}
+
+// The directory may be opened again as soon as nothing of ours is on its way to the device any
+// more.
+void Log::release_lock() {
+  if (ops_under_way_ == 0 && !chore_under_way_ && looks_ == 0) lock_.reset();
 }
 
 void Log::wake_for_work() {

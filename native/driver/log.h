@@ -165,6 +165,9 @@ class Log final : public Source {
   void stop_if_poisoned();
   void do_chore(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
   Status check_place();
+  Status look_at_directory(io::Lock* held);
+  Status look_at_file(uint64_t sequence, uint64_t bytes, io::File* file);
+  void release_lock();
   void prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence);
   Status check_free_space(bool recycles);
   void zero_ahead(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
@@ -180,8 +183,8 @@ class Log final : public Source {
   io::FileSystem& fs_;
   const OpenOptions options_;
   io::Probe probe_;
-  std::shared_ptr<io::Lock> lock_;  // a look at the files may hold it a moment longer
-  uint64_t device_ = 0;             // of the directory
+  std::unique_ptr<io::Lock> lock_;
+  uint64_t device_ = 0;  // of the directory
   uint64_t inode_ = 0;
   bool refused_ = false;  // by the examination, before anything was changed
   format::Id log_id_{};
@@ -192,7 +195,7 @@ class Log final : public Source {
   std::unique_ptr<log::AlignedBuffer> seal_block_;
   std::unique_ptr<log::Engine> engine_;
   Catalog catalog_;  // sealed segments and the unsealed ones, all that readers may find
-  std::map<uint64_t, std::shared_ptr<io::File>> files_;  // of unsealed and prepared segments
+  std::map<uint64_t, std::unique_ptr<io::File>> files_;  // of unsealed and prepared segments
   std::map<uint64_t, format::SegmentHeader> headers_;
   std::vector<Recyclable> recyclable_;
   Status prepare_failure_;  // the last one
@@ -209,6 +212,8 @@ class Log final : public Source {
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
   uint64_t usual_wait_ns_ = UINT32_MAX;      // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;
+  uint32_t looks_ = 0;                              // of check_place
+  std::vector<std::unique_ptr<io::File>> retired_;  // given up while somebody looked at them
   bool stopping_ = false;
   bool chore_under_way_ = false;
   uint64_t zeroed_bytes_ = 0;

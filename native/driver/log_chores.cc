@@ -18,6 +18,12 @@ namespace {
 
 constexpr uint64_t kFirstPieceBytes = 1 << 20;
 
+Status gone(std::string path, const char* what) {
+  Status status = Status::of(Code::io, what);
+  status.path = std::move(path);
+  return status;
+}
+
 }  // namespace
 
 void Log::preparer() {
@@ -67,24 +73,30 @@ Status Log::check_place() {
   struct InUse {
     uint64_t sequence;
     uint64_t bytes;
-    std::shared_ptr<io::File> file;
+    io::File* file;
   };
   std::vector<InUse> files;
-  std::shared_ptr<io::Lock> held;
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    if (engine_->poisoned() || lock_ == nullptr) return {};
-    held = lock_;
-    for (const auto& [sequence, file] : files_) {
-      const auto header = headers_.find(sequence);  // a sealed one has none any more
-      if (header != headers_.end()) files.push_back({sequence, header->second.file_bytes, file});
-    }
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (engine_->poisoned() || lock_ == nullptr) return {};
+  for (const auto& [sequence, file] : files_) {
+    const auto header = headers_.find(sequence);  // a sealed one has none any more
+    if (header != headers_.end())
+      files.push_back({sequence, header->second.file_bytes, file.get()});
   }
-  const auto gone = [](std::string path, const char* what) {
-    Status status = Status::of(Code::io, what);
-    status.path = std::move(path);
-    return status;
-  };
+  looks_++;  // keeps the files and the lock
+  io::Lock* const held = lock_.get();
+  lock.unlock();
+  Status status = look_at_directory(held);
+  for (size_t i = 0; status.ok() && i < files.size(); i++)
+    status = look_at_file(files[i].sequence, files[i].bytes, files[i].file);
+  lock.lock();
+  looks_--;
+  if (looks_ == 0) retired_.clear();
+  if (engine_->poisoned()) release_lock();
+  return status;
+}
+
+Status Log::look_at_directory(io::Lock* held) {
   uint64_t device = 0;
   uint64_t inode = 0;
   Status status = fs_.identity(options_.directory, &device, &inode);
@@ -96,18 +108,20 @@ Status Log::check_place() {
   if (!held->is_named())
     return gone(options_.directory + "/" + log::kLockName,
                 "the lock's file was replaced or deleted");
-  for (const auto& [sequence, bytes, file] : files) {
-    bool named = false;
-    uint64_t size = 0;
-    status = file->is_named(&named);
-    if (status.ok() && !named)
-      return gone(segment_path(sequence), "a segment in use was moved, replaced or deleted")
-          .at(sequence, 0);
-    status = file->size(&size);
-    if (status.ok() && size != bytes)
-      return gone(segment_path(sequence), "the size of a segment in use was changed")
-          .at(sequence, size);
-  }
+  return {};
+}
+
+Status Log::look_at_file(uint64_t sequence, uint64_t bytes, io::File* file) {
+  bool named = false;
+  uint64_t size = 0;
+  Status status = file->is_named(&named);
+  if (status.ok() && !named)
+    return gone(segment_path(sequence), "a segment in use was moved, replaced or deleted")
+        .at(sequence, 0);
+  status = file->size(&size);
+  if (status.ok() && size != bytes)
+    return gone(segment_path(sequence), "the size of a segment in use was changed")
+        .at(sequence, size);
   return {};
 }
 
@@ -180,11 +194,17 @@ void Log::zero_ahead(std::unique_lock<std::mutex>* lock, const Chore& chore) {
 
 // Also the end of the file's use by the threads: nothing is written to a sealed segment.
 void Log::give_back(std::unique_lock<std::mutex>* lock, const Chore& chore) {
-  std::shared_ptr<io::File> file = std::move(files_[chore.sequence]);
+  std::unique_ptr<io::File> file = std::move(files_[chore.sequence]);
   files_.erase(chore.sequence);
   lock->unlock();
   if (file != nullptr && chore.from < chore.to)
     (void)file->punch(chore.from, chore.to);  // only costs space
+  lock->lock();
+  if (looks_ > 0) {
+    retired_.push_back(std::move(file));  // somebody looks at it just now
+    return;
+  }
+  lock->unlock();
   file.reset();
   lock->lock();
 }
