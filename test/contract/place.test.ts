@@ -26,10 +26,12 @@ import {
   expectCode,
   lsnsFrom,
   makeDirectory,
+  makeLog,
   open,
   readLsns,
   readTexts,
   segmentFiles,
+  snapshot,
 } from '../fixtures/log.js'
 
 /** Appends until the log stops; the error that told. */
@@ -221,3 +223,17 @@ it('a copy torn backwards in time is refused: its watermark proves what it lacks
   const again = await open(copy, { recovery: 'point-in-time' })
   expect(await readTexts(again)).toEqual(['one', 'two'])
 })
+
+it.each([0, 100, 4096, 196_608])(
+  "an empty or zeroed file under a segment's name is refused and not touched (%d bytes)",
+  async (size) => {
+    const directory = await makeLog(bigRecords(3))
+    const path = join(directory, '00000000000000000099.wal')
+    writeFileSync(path, new Uint8Array(size))
+    const before = snapshot(directory)
+    await expectCode(open(directory), 'WAL_CORRUPT')
+    expect(snapshot(directory)).toEqual(before)
+    const wal = await open(directory, { recovery: 'point-in-time' })
+    expect(await readLsns(wal)).toEqual(lsnsFrom(1, 3))
+  },
+)
