@@ -223,7 +223,7 @@ export const COMMIT_MUTANTS = [
     defence: 'the lock is held until nothing of the failed log is on its way to the device',
     danger: 'a write of the dead log lands in what the next one has judged',
     file: 'native/driver/log.cc',
-    find: 'if (ops_under_way_ == 0 && !chore_under_way_) lock_.reset();',
+    find: 'if (ops_under_way_ == 0 && !chore_under_way_ && looks_ == 0) lock_.reset();',
     replace: 'lock_.reset();',
     by: 'fail-stop: the lock is held while a write is under way',
   },
