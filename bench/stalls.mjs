@@ -23,8 +23,8 @@ import { callsOf, TRACED, tellZeroing } from './stalls/trace.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const MIB = 1 << 20
-const KINDS = ['overwrite', 'zero', 'sync', 'create', 'name', 'unlink', 'punch']
-const BULK_KINDS = new Set(['overwrite', 'zero', 'sync'])
+const KINDS = ['overwrite', 'zero', 'zero-here', 'sync', 'create', 'name', 'unlink', 'punch']
+const BULK_KINDS = new Set(['overwrite', 'zero', 'zero-here', 'sync'])
 const PIECE_BYTES = 512 << 10
 const ROTATING = 'stonelog, rotating'
 const RAW = 'raw, alone'

@@ -1,8 +1,9 @@
 // An open loop: appends are due at fixed times, whatever became of those before. A late start
 // counts as latency, so a stall is seen by every append that was due while it lasted.
-import { setImmediate } from 'node:timers/promises'
 import { written } from './closed-loop.mjs'
 import { Latencies } from './statistics.mjs'
+
+const RELEASE_MS = 20
 
 function isRefusal(error) {
   return error.code === 'WAL_BACKPRESSURE'
@@ -24,18 +25,29 @@ export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 
   const bulkInterval =
     bulkBytesPerSecond > 0 ? (1000 * bulkData.length) / bulkBytesPerSecond : Infinity
   const refused = { appends: 0, bulk: 0 }
-  const pending = []
+  let pending = 0
+  let failure
 
-  async function append(due) {
-    try {
-      await wal.append(data)
-      const done = performance.now()
-      latencies.add((done - due) * 1000)
-      watch.onAppend?.(due, done)
-    } catch (error) {
-      if (!isRefusal(error)) throw error
-      refused.appends++
-    }
+  // What settles is counted, not kept: promises that are held, and one more for every turn, make
+  // the collector stop the loop for longer than what is measured.
+  function settled(error) {
+    pending--
+    if (error !== undefined && !isRefusal(error)) failure ??= error
+  }
+  function append(due) {
+    pending++
+    wal.append(data).then(
+      () => {
+        const done = performance.now()
+        latencies.add((done - due) * 1000)
+        watch.onAppend?.(due, done)
+        settled()
+      },
+      (error) => {
+        refused.appends++
+        settled(error)
+      },
+    )
   }
   function write() {
     try {
@@ -45,22 +57,39 @@ export async function openLoop(wal, { perSecond, size, ms, bulkBytesPerSecond = 
       refused.bulk++
     }
   }
-
-  const began = performance.now()
-  let due = began
-  let bulkDue = began
-  let releaseDue = began
-  for (let now = began; now < began + ms; now = performance.now()) {
-    watch.onTurn?.(now)
-    for (; bulkDue <= now; bulkDue += bulkInterval) write()
-    for (; due <= now; due += interval) pending.push(append(due))
-    if (now >= releaseDue) {
-      releaseDue = now + 20
-      pending.push(wal.truncateBefore(Math.max(1, wal.durableLsn)))
-    }
-    await setImmediate()
+  function release() {
+    pending++
+    wal.truncateBefore(Math.max(1, wal.durableLsn)).then(() => settled(), settled)
   }
-  await Promise.all(pending)
+
+  await new Promise((resolve, reject) => {
+    const began = performance.now()
+    let due = began
+    let bulkDue = began
+    let releaseDue = began
+    function turn() {
+      const now = performance.now()
+      watch.onTurn?.(now)
+      try {
+        if (failure !== undefined) throw failure
+        if (now < began + ms) {
+          for (; bulkDue <= now; bulkDue += bulkInterval) write()
+          for (; due <= now; due += interval) append(due)
+          if (now >= releaseDue) {
+            releaseDue = now + RELEASE_MS
+            release()
+          }
+        } else if (pending === 0) {
+          resolve()
+          return
+        }
+        setImmediate(turn)
+      } catch (error) {
+        reject(error)
+      }
+    }
+    turn()
+  })
   return {
     ...latencies.summary(),
     refused,

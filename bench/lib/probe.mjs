@@ -47,7 +47,7 @@ export class Probe {
 
   /**
    * Commits while another thread does something `perSecond` times a second.
-   * @param {'overwrite' | 'zero' | 'create' | 'name' | 'unlink' | 'punch' | 'sync'} kind
+   * @param {'overwrite' | 'zero' | 'zero-here' | 'create' | 'name' | 'unlink' | 'punch' | 'sync'} kind
    */
   beside(kind, perSecond, ms) {
     return this.#ask(`beside ${kind} ${perSecond} ${ms}`)

@@ -10,8 +10,8 @@
 namespace raw_probe {
 
 bool Neighbour::knows(const std::string& kind) {
-  static const char* const kinds[] = {"overwrite", "zero",  "create", "name",
-                                      "unlink",    "punch", "sync"};
+  static const char* const kinds[] = {"overwrite", "zero",   "zero-here", "create",
+                                      "name",      "unlink", "punch",     "sync"};
   return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
@@ -32,14 +32,26 @@ int Neighbour::make_file(const std::string& path, bool written) const {
   return fd;
 }
 
-Neighbour::Neighbour(const std::string& directory, const std::string& kind)
+void Neighbour::unwrite_behind() const {
+  const auto from = static_cast<off_t>(behind_);
+  const auto bytes = static_cast<off_t>(kNeighbourFileBytes);
+  (void)fallocate(commits_fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes);
+  if (fallocate(commits_fd_, 0, from, bytes) != 0 || fsync(commits_fd_) != 0)
+    fail("allocating behind the commits", errno);
+}
+
+Neighbour::Neighbour(const std::string& directory, const std::string& kind, int commits_fd,
+                     uint64_t behind)
     : kind_(kind),
       directory_(directory),
       path_(directory + "/raw-beside." + std::to_string(getpid())),
       other_(path_ + ".other"),
-      directory_fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+      directory_fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+      commits_fd_(commits_fd),
+      behind_(behind) {
   if (directory_fd_ < 0) fail("opening the directory", errno);
   fd_ = make_file(path_, kind != "zero");
+  if (kind == "zero-here") unwrite_behind();
   if (kind != "unlink") return;
   for (int i = 0; i < kUnlinked; i++) {
     const int fd = open((path_ + std::to_string(i)).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -71,6 +83,9 @@ void Neighbour::act() {
       unlink(path_.c_str());
       fd_ = make_file(path_, false);
     }
+  } else if (kind_ == "zero-here") {
+    put(commits_fd_, behind_ + offset, RWF_DSYNC);
+    if (at_ == 0) unwrite_behind();
   } else if (kind_ == "sync") {
     put(fd_, offset, 0);
     if (fdatasync(fd_) != 0) fail("syncing beside", errno);

@@ -11,7 +11,8 @@
 //                          commits as above, all latencies, while another thread does something
 //                          PER_SECOND times a second, each in a file of its own in DIR: `overwrite`
 //                          (512 KiB synchronously into written blocks), `zero` (the same into
-//                          blocks that are only allocated), `create` (create, allocate 1 MiB,
+//                          blocks that are only allocated), `zero-here` (those in the file that
+//                          the commits go to, behind them), `create` (create, allocate 1 MiB,
 //                          sync), `name` (rename, sync the directory), `unlink` (of a written 1
 //                          MiB), `punch` (give 512 KiB of a written file back) or `sync` (plain 512
 //                          KiB, fdatasync).
@@ -258,7 +259,7 @@ std::string quoted(const std::string& text) {
 
 void commit_beside(const Target& target, const std::string& directory, const std::string& kind,
                    double per_second, uint64_t duration_ns) {
-  Neighbour neighbour(directory, kind);
+  Neighbour neighbour(directory, kind, target.fd(), kFileBytes);
   std::atomic<bool> stop{false};
   uint64_t acted = 0;
   std::thread thread([&] {

@@ -1,7 +1,5 @@
 // A log that stores nothing and answers in the next turn of the event loop: what the open loop, the
 // JavaScript engine and the machine's scheduler are late by themselves.
-import { setImmediate } from 'node:timers/promises'
-
 const NOTHING = {
   groups: 0,
   groupBytes: 0,
@@ -14,7 +12,7 @@ const NOTHING = {
 
 export const hollowLog = {
   durableLsn: 1,
-  append: () => setImmediate(),
+  append: () => new Promise((resolve) => setImmediate(resolve)),
   write: () => 1,
   truncateBefore: async () => 1,
   stats: () => NOTHING,
