@@ -399,7 +399,8 @@ Code Engine::set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_
   ControlWriter content;
   content.head(first_lsn, first_sequence);
   if (!control_fits(content.stream().size(), 3)) {  // a watermark, a close and one block to spare
-    if (!can_rotate() || !ring_has(16 * uint64_t{options_.block_bytes})) return refuse_space();
+    if (!ring_has(16 * uint64_t{options_.block_bytes})) return refuse_queue();
+    if (!can_rotate()) return refuse_space();
     switch_segment(now_ns);
   }
   state_.first_lsn = first_lsn;
@@ -415,7 +416,8 @@ Code Engine::rotate(uint64_t now_ns) {
   if (poisoned_) return Code::poisoned;
   if (closing()) return Code::closed;
   if (current().records == 0) return Code::ok;
-  if (!can_rotate() || !ring_has(16 * uint64_t{options_.block_bytes})) return refuse_space();
+  if (!ring_has(16 * uint64_t{options_.block_bytes})) return refuse_queue();
+  if (!can_rotate()) return refuse_space();
   switch_segment(now_ns);
   return Code::ok;
 }

@@ -7,26 +7,49 @@ namespace stonelog::log {
 
 namespace {
 
-// A header that is not intact can be made good from the start group, which repeats the identity:
-// only salvage goes on with such a segment.
-void rebuild_header(FileWindow* window, LoadedSegment* out) {
-  const uint32_t block_bytes = format::kMinBlockBytes;
-  const uint8_t* block = nullptr;
-  size_t got = 0;
-  if (!window->view(format::kFirstGroupBlock * block_bytes, block_bytes, &block, &got).ok() ||
-      got < block_bytes) {
-    return;
-  }
+bool take_identity(const uint8_t* block, uint32_t block_bytes, LoadedSegment* out) {
+  const uint64_t index = format::kFirstGroupBlock * uint64_t{block_bytes} / format::kSectorBytes;
   format::GroupHeader group;
-  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence)
-    return;
+  if (!format::decode_group_header(block, block_bytes, &group) ||
+      group.kind != format::GroupKind::start || group.sequence != out->sequence ||
+      format::check_sector(block, index, format::tag_of(group.segment_id)) !=
+          format::SectorState::group_start) {
+    return false;
+  }
   out->header = format::SegmentHeader{};
   out->header.block_bytes = block_bytes;
   out->header.sequence = group.sequence;
   out->header.segment_id = group.segment_id;
   out->header.file_bytes = out->size / block_bytes * block_bytes;
   out->header.recycled = true;
-  out->header_rebuilt = true;
+  return out->header_rebuilt = true;
+}
+
+// A header that is not intact can be made good from the start group, which repeats the identity:
+// only salvage goes on with such a segment. The size of its blocks, and so the place of that group,
+// is not known any more.
+void rebuild_header(FileWindow* window, uint32_t smallest_block, LoadedSegment* out) {
+  for (uint32_t bytes = smallest_block; bytes <= format::kMaxBlockBytes; bytes *= 2) {
+    const uint8_t* block = nullptr;
+    size_t got = 0;
+    if (!window->view(format::kFirstGroupBlock * bytes, bytes, &block, &got).ok() || got < bytes)
+      return;
+    if (take_identity(block, bytes, out)) return;
+  }
+}
+
+// The sectors of a header block that is larger than the smallest one are judged as all others are.
+Status judge_rest_of_header(FileWindow* window, LoadedSegment* out) {
+  const uint32_t bytes = out->header.block_bytes;
+  if (out->header_state != format::HeaderState::valid || bytes == format::kMinBlockBytes) return {};
+  const uint8_t* block = nullptr;
+  size_t got = 0;
+  Status status = window->view(0, bytes, &block, &got);
+  if (!status.ok()) return status;
+  const size_t sectors = got / format::kSectorBytes;
+  if (format::first_invalid(block, sectors, 0, out->header.tag(), true) < sectors)
+    out->header_state = format::HeaderState::damaged;
+  return {};
 }
 
 // A seal that was torn leaves whole sectors; any other is damage, as it is everywhere.
@@ -105,7 +128,10 @@ Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe
   std::copy(beginning.data(), beginning.data() + std::min<size_t>(got, probe.block_size),
             padded.data());
   out->header_state = format::decode_segment_header(padded.data(), &out->header, &out->version);
-  if (out->header_state == format::HeaderState::damaged) rebuild_header(&window, out);
+  status = judge_rest_of_header(&window, out);
+  if (!status.ok()) return status;
+  if (out->header_state == format::HeaderState::damaged)
+    rebuild_header(&window, probe.block_size, out);
   if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {
     return read_seal_and_start(*file, beginning.data(), beginning.size(), out);
   }

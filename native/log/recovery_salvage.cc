@@ -8,10 +8,22 @@ namespace stonelog::log {
 
 using format::HeaderState;
 
+namespace {
+
+// What can be read of a file that may have been cut short anywhere: direct reads want whole blocks.
+uint64_t whole_blocks(const LoadedSegment& loaded) {
+  const uint64_t block = loaded.header.block_bytes;
+  return std::min(loaded.header.file_bytes, loaded.size / block * block);
+}
+
+}  // namespace
+
 // Where lives begin, for segments of which nobody states the end any more.
 Status Examiner::find_begins() {
   for (const LoadedSegment& loaded : loaded_) {
-    if (loaded.started())
+    // A segment under another one's name tells as well where its life begins.
+    const bool ours = !loaded.alien || loaded.header.log_id == out_->log_id;
+    if (ours && loaded.start_defect == Defect::none)
       begins_.push_back({loaded.sequence, loaded.start_group.epoch, loaded.start_group.first_lsn});
     if (loaded.started() || !loaded.readable()) continue;
     std::unique_ptr<io::File> file;
@@ -40,6 +52,9 @@ uint64_t Examiner::ceiling(uint64_t epoch) const {
   uint64_t lowest = UINT64_MAX;
   for (const Begin& begin : begins_) {
     if (begin.epoch > epoch) lowest = std::min(lowest, begin.first_lsn);
+  }
+  for (const format::Epoch& known : out_->state.history) {
+    if (known.number > epoch) lowest = std::min(lowest, known.first_lsn);
   }
   return lowest;
 }
@@ -109,7 +124,7 @@ Status Examiner::salvage_segment(const LoadedSegment& loaded, const format::Pred
   entry.header = loaded.header;
   entry.first_lsn = loaded.started() ? loaded.start_group.first_lsn : last_lsn_ + 1;
   entry.epoch = epoch_of(loaded);
-  uint64_t limit = std::min(loaded.header.file_bytes, loaded.size);
+  uint64_t limit = whole_blocks(loaded);
   uint64_t last_lsn = 0;
   if (stated.end != 0) {
     limit = std::min(limit, stated.end);
@@ -174,7 +189,7 @@ Status Examiner::walk_salvaged(size_t k) {
   uint64_t last_lsn = 0;
   const uint64_t end = proven_end(k, &last_lsn);
   entry.cut = end != 0 && !(segment.sealed() && segment.seal.seal.end == end);
-  const uint64_t limit = std::min(segment.header.file_bytes, segment.size);
+  const uint64_t limit = whole_blocks(segment);
   bool fresh = false;
   Status status = scan_damaged(segment, end != 0 ? std::min(end, limit) : limit, last_lsn, false,
                                &entry, &fresh);

@@ -28,6 +28,7 @@ void Simulation::damage_scenarios() {
   const Disk before = fs_.disk();
   fs_.clear_faults();
   fs_.set_capacity(UINT64_MAX);
+  fs_.suspend_guard(true);  // what is damaged may have been acknowledged
   fs_.crash(names_);
   const Disk settled = fs_.disk();
   const std::vector<Place> places = groups_on_disk();
@@ -40,8 +41,17 @@ void Simulation::damage_scenarios() {
     }
     fs_.restore(settled);
     if (good()) damage_identity(places);
+    for (int i = 0; i < 2 && good(); i++) {
+      fs_.restore(settled);
+      damage_placement(places);
+    }
+    for (int i = 0; i < 2 && good(); i++) {
+      fs_.restore(settled);
+      damage_files(places);
+    }
   }
   fs_.restore(before);
+  fs_.suspend_guard(false);
 }
 
 // The groups of the accepted log, and what later ones prove about them.
@@ -51,23 +61,24 @@ std::vector<Simulation::Place> Simulation::groups_on_disk() {
   Status status = log::examine(fs_, kDirectory, fs_.probe_result,
                                policy_of(log::OnDamage::refuse, false), &examination);
   if (!status.ok()) {
-    model_.fail("examination of a copy fails: " + status.detail);
+    model_.fail("examination of a copy fails: " + describe_status(status));
     return places;
   }
   settled_last_lsn_ = examination.report.last_lsn;
+  settled_segments_ = examination.segments;
   log::Examination whole;
   status = log::examine(fs_, kDirectory, fs_.probe_result, policy_of(log::OnDamage::refuse, true),
                         &whole);
   if (!status.ok() || whole.report.last_lsn != settled_last_lsn_ ||
       whole.report.row != examination.report.row) {
     model_.fail("scanning everything says otherwise: " + whole.report.row + ", not " +
-                examination.report.row + "; " + status.path + ": " + status.detail);
+                examination.report.row + "; " + describe_status(status));
   }
   for (const log::SegmentEntry& entry : examination.segments) {
     std::unique_ptr<io::File> file;
     const std::string path = path_of(entry.header.sequence);
     if (!fs_.open(path, io::Access::read, fs_.probe_result.direct, 0, &file).ok()) continue;
-    log::GroupReader reader(*file, entry.header, 256 << 10);
+    log::GroupReader reader(*file, entry.header, 128 << 10);
     log::GroupView view;
     log::Expectation any;
     any.any = true;
@@ -88,7 +99,7 @@ std::vector<Simulation::Place> Simulation::groups_on_disk() {
         places[i].proven = places[i].proven || covered || stated;
       }
       places.push_back({path, entry.header.sequence, at, header.file_bytes, header.first_lsn, last,
-                        false, entry.sealed});
+                        false, entry.sealed, entry.header.recycled});
       at += header.file_bytes;
     }
   }
@@ -98,14 +109,15 @@ std::vector<Simulation::Place> Simulation::groups_on_disk() {
 void Simulation::fail_read() {
   const Disk before = fs_.disk();
   const uint64_t skip = random_.below(20);
-  fs_.add({kReads, skip, 1, EIO, ""});
+  const uint32_t calls = random_.chance(70) ? kReads : random_.chance(50) ? kOpens : kLists;
+  fs_.add({calls, calls == kLists ? 0 : skip, 1, EIO, ""});
   const uint64_t fired = fs_.faults_fired();
   log::Examination examination;
   Status status = log::examine(fs_, kDirectory, fs_.probe_result, {}, &examination);
   fs_.clear_faults();
   if (fs_.faults_fired() == fired) return;
   if (status.code != Code::io)
-    model_.fail("a read error is taken for something else: " + status.detail);
+    model_.fail("a read error is taken for something else: " + describe_status(status));
   if (!fs_.disk().looks_like(before))
     model_.fail("the examination changed a file after a read error");
 }
@@ -131,6 +143,7 @@ void Simulation::damage_group(const std::vector<Place>& places) {
                            number(place.first_lsn) + " to " + number(place.last_lsn) +
                            (place.sealed ? ", sealed" : "") + (place.proven ? ", proven" : "");
   say(what);
+  coverage_.add(flip ? "damage: flipped bit" : "damage: lost sectors");
   const Disk damaged = fs_.disk();
   log::Examination examination;
   const bool proven = flip || place.proven || place.sealed;
@@ -165,7 +178,8 @@ void Simulation::cut_at_damage(const std::string& what, uint64_t last_lsn, uint6
                                policy_of(log::OnDamage::cut, true), &examination);
   if (status.code == Code::corrupt && examination.segments.empty())
     return;  // no start group is left
-  if (!status.ok()) return model_.fail(what + ": point-in-time refuses: " + status.detail);
+  if (!status.ok())
+    return model_.fail(what + ": point-in-time refuses: " + describe_status(status));
   say("cut: " + describe_examination(examination));
   const uint64_t kept = examination.report.last_lsn;
   // A head that the damage hides leaves released segments missing; how far that reaches is a guess.
@@ -185,7 +199,7 @@ void Simulation::salvage_damage(const std::string& what, const Place& place) {
   log::Examination examination;
   Status status = log::examine(fs_, kDirectory, fs_.probe_result,
                                policy_of(log::OnDamage::skip, true), &examination);
-  if (!status.ok()) return model_.fail(what + ": salvage refuses: " + status.detail);
+  if (!status.ok()) return model_.fail(what + ": salvage refuses: " + describe_status(status));
   // A head that the damage hides leaves released segments, and gaps where others were: what those
   // held is a guess.
   if (examination.report.row == "missing-segment") return;
@@ -215,7 +229,7 @@ void Simulation::live_on(const std::string& what, log::Examination* examination,
   log::LifeStart start;
   format::SegmentHeader header;
   Status status = log::begin_life(fs_, life_options_, examination, &start, &header);
-  if (!status.ok()) return model_.fail(what + ": no life can begin: " + status.detail);
+  if (!status.ok()) return model_.fail(what + ": no life can begin: " + describe_status(status));
   if (start.state.epoch.number <= epoch) model_.fail(what + ": the epoch does not rise");
   fs_.crash(names_);
   model_.check_sectors(fs_.disk(), head);
@@ -224,8 +238,7 @@ void Simulation::live_on(const std::string& what, log::Examination* examination,
     status = log::examine(fs_, kDirectory, fs_.probe_result,
                           policy_of(log::OnDamage::refuse, scan_all), &again);
     say("opened again: " + describe_examination(again));
-    if (!status.ok())
-      return model_.fail(what + ", then opened again: " + status.path + ": " + status.detail);
+    if (!status.ok()) return model_.fail(what + ", then opened again: " + describe_status(status));
     if (again.report.last_lsn != last_lsn) {
       model_.fail(what + ": LSN " + number(last_lsn) + " was the last, now it is " +
                   number(again.report.last_lsn));
@@ -248,12 +261,13 @@ void Simulation::damage_identity(const std::vector<Place>& places) {
   if (file->visible.page(block) == nullptr) return;  // sealed by the next life's start group only
   byte ^= static_cast<uint8_t>(1 << random_.below(8));
   fs_.damage(place.path, at, &byte, 1);
+  coverage_.add("damage: header or seal");
   log::Examination examination;
   Status status = log::examine(fs_, kDirectory, fs_.probe_result, {}, &examination);
   if (status.code != Code::corrupt) {
     model_.fail("a flipped bit in block " + number(block) + " of segment " +
                 number(place.sequence) + " at " + number(at) +
-                " is not met: " + examination.report.row + " " + status.detail);
+                " is not met: " + examination.report.row + " " + describe_status(status));
   }
 }
 

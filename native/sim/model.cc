@@ -111,6 +111,7 @@ void Model::check_recovered(const log::Examination& examination) {
 void Model::check_record(uint64_t lsn, const uint8_t* data, size_t size) {
   if (lsn >= records_.size())
     return fail("LSN " + number(lsn) + " appears, but was never admitted or was cut");
+  verified_++;
   const Record& record = records_[lsn];
   if (record.size != size)
     return fail("LSN " + number(lsn) + " has another size than was admitted");
@@ -139,7 +140,7 @@ void Model::read_segment(io::FileSystem& fs, const io::Probe& probe, const log::
   const std::string path = std::string(kDirectory) + "/" + log::segment_name(entry.header.sequence);
   if (!fs.open(path, io::Access::read, probe.direct, 0, &file).ok())
     return fail(path + " cannot be opened");
-  log::GroupReader reader(*file, entry.header, 256 << 10);
+  log::GroupReader reader(*file, entry.header, 128 << 10);
   log::GroupView view;
   log::Expectation expected;
   expected.any = true;
@@ -191,6 +192,48 @@ void Model::check_records(io::FileSystem& fs, const io::Probe& probe,
     fail("the segments end with LSN " + number(next - 1) + ", the report with " +
          number(examination.report.last_lsn));
   }
+}
+
+uint64_t Model::check_seen(io::FileSystem& fs, const io::Probe& probe,
+                           const log::Examination& examination) {
+  const uint64_t last = examination.report.last_lsn;
+  if (last > acknowledged_) {
+    fail("a reader beside the writer sees up to " + number(last) + ", acknowledged is up to " +
+         number(acknowledged_));
+  }
+  uint64_t seen = 0;
+  for (const log::SegmentEntry& entry : examination.segments) {
+    std::unique_ptr<io::File> file;
+    const std::string path =
+        std::string(kDirectory) + "/" + log::segment_name(entry.header.sequence);
+    if (!fs.open(path, io::Access::read, probe.direct, 0, &file).ok()) continue;  // released
+    log::GroupReader reader(*file, entry.header, 128 << 10);
+    log::GroupView view;
+    log::Expectation any;
+    any.any = true;
+    uint64_t next = entry.first_lsn;
+    for (uint64_t at = format::kFirstGroupBlock * uint64_t{entry.header.block_bytes};
+         at < entry.end && finding_.empty(); at += view.header.file_bytes) {
+      log::Defect defect = log::Defect::none;
+      uint64_t bad = 0;
+      if (!reader.read(at, entry.end, any, &view, &defect, &bad).ok()) return seen;
+      if (defect != log::Defect::none) {
+        if (next > last) return seen;  // what a failed sync dropped was never acknowledged
+        fail("a reader beside the writer is shown " + path + ", which has a defect at " +
+             number(bad));
+        break;
+      }
+      for (size_t i = 0; i < view.records.size(); i++, next++) {
+        const log::RecordRef& record = view.records[i];
+        const uint64_t lsn = view.header.first_lsn + i;
+        if (lsn > last) return seen;
+        if (lsn != next) fail("a reader beside the writer misses LSN " + number(next));
+        check_record(lsn, view.stream + record.payload_offset, record.payload_bytes);
+        seen++;
+      }
+    }
+  }
+  return seen;
 }
 
 namespace {

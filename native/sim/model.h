@@ -49,6 +49,11 @@ class Model {
   void check_records(io::FileSystem& fs, const io::Probe& probe,
                      const log::Examination& examination, bool salvage);
 
+  // What a reader beside the writer saw: nothing that is not acknowledged, everything up to there
+  // unaltered, as far as its files were not released meanwhile. Returns the records compared.
+  uint64_t check_seen(io::FileSystem& fs, const io::Probe& probe,
+                      const log::Examination& examination);
+
   // Nothing that reached the disk may vanish in recovery, other than below the head.
   void remember_sectors(const Disk& disk);
   void check_sectors(const Disk& disk, const Head& head);
@@ -59,6 +64,7 @@ class Model {
   uint64_t acknowledged_lsn() const { return acknowledged_; }
   uint64_t submitted_lsn() const { return submitted_; }
   uint64_t life() const { return life_; }
+  uint64_t verified() const { return verified_; }
   const Head& head() const { return heads_.front(); }
   uint64_t record_bytes(uint64_t lsn) const { return records_[lsn].size; }
   uint64_t batch_first(uint64_t lsn) const { return records_[lsn].batch_first; }
@@ -92,6 +98,7 @@ class Model {
       sectors_;  // stamp of a user's sector -> last LSN of its group
   std::unordered_map<uint64_t, uint64_t> remembered_;  // stamp -> sequence of the file it was in
   std::vector<uint8_t> scratch_;
+  uint64_t verified_ = 0;  // records compared with what was admitted
   std::string finding_;
 };
 

@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 namespace stonelog::sim {
 
 namespace {
-
-constexpr size_t kSector = 512;
-
-std::string parent_of(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
-}
 
 Code code_of(int error) {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) return Code::no_space;
@@ -26,84 +20,6 @@ Status failed(const char* syscall, int error, const std::string& path) {
 
 }  // namespace
 
-void Content::read(uint64_t offset, uint8_t* data, size_t size) const {
-  while (size > 0) {
-    const uint64_t within = offset % kPageBytes;
-    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, kPageBytes - within));
-    const uint8_t* from = page(offset / kPageBytes);
-    if (from != nullptr)
-      std::memcpy(data, from + within, piece);
-    else
-      std::memset(data, 0, piece);
-    offset += piece;
-    data += piece;
-    size -= piece;
-  }
-}
-
-void Content::write(uint64_t offset, const uint8_t* data, size_t size) {
-  while (size > 0) {
-    const uint64_t index = offset / kPageBytes;
-    const uint64_t within = offset % kPageBytes;
-    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, kPageBytes - within));
-    if (index >= pages_.size()) pages_.resize(index + 1);
-    auto& page = pages_[index];
-    if (data == nullptr && piece == kPageBytes) {
-      page.reset();
-    } else {
-      if (!page)
-        page = std::make_shared<Page>();
-      else if (page.use_count() > 1)
-        page = std::make_shared<Page>(*page);
-      if (data != nullptr)
-        std::memcpy(page->data() + within, data, piece);
-      else
-        std::memset(page->data() + within, 0, piece);
-    }
-    offset += piece;
-    size -= piece;
-    if (data != nullptr) data += piece;
-  }
-}
-
-bool Content::operator==(const Content& other) const {
-  static const Page zeros{};
-  for (size_t i = 0; i < std::max(pages_.size(), other.pages_.size()); i++) {
-    const uint8_t* mine = page(i);
-    const uint8_t* theirs = other.page(i);
-    if (mine == theirs) continue;
-    if (std::memcmp(mine != nullptr ? mine : zeros.data(),
-                    theirs != nullptr ? theirs : zeros.data(), kPageBytes) != 0) {
-      return false;
-    }
-  }
-  return true;
-}
-
-const Inode* Disk::find(const std::string& path) const {
-  const auto name = names.find(path);
-  return name == names.end() ? nullptr : &inodes.at(name->second);
-}
-
-uint64_t Disk::allocated_bytes() const {
-  uint64_t pages = 0;
-  for (const auto& [name, id] : names) {
-    const Inode& file = inodes.at(id);
-    pages += static_cast<uint64_t>(std::count(file.allocated.begin(), file.allocated.end(), true));
-  }
-  return pages * kPageBytes;
-}
-
-bool Disk::looks_like(const Disk& other) const {
-  if (names != other.names) return false;
-  for (const auto& [name, id] : names) {
-    const Inode& mine = inodes.at(id);
-    const Inode& theirs = other.inodes.at(id);
-    if (mine.size != theirs.size || !(mine.visible == theirs.visible)) return false;
-  }
-  return true;
-}
-
 class SimFile final : public io::File {
  public:
   SimFile(SimFileSystem& fs, uint64_t id, std::string path, bool direct)
@@ -113,11 +29,13 @@ class SimFile final : public io::File {
     *got = 0;
     Status status = fs_.enter(kReads, "pread", path_);
     if (!status.ok()) return status;
-    if (direct_ && (offset % kPageBytes != 0 || size % kPageBytes != 0 ||
+    const uint64_t unit = fs_.probe_result.block_size;
+    if (direct_ && (offset % unit != 0 || size % unit != 0 ||
                     reinterpret_cast<uintptr_t>(data) % kPageBytes != 0)) {
       return failed("pread", EINVAL, path_);
     }
-    const Inode& file = fs_.inode(id_);
+    Inode& file = fs_.inode(id_);
+    if (!fs_.probe_result.direct) fs_.evict_lies(&file, 1);  // memory was needed for something else
     if (offset >= file.size) return {};
     *got = static_cast<size_t>(std::min<uint64_t>(size, file.size - offset));
     file.visible.read(offset, data, *got);
@@ -126,8 +44,8 @@ class SimFile final : public io::File {
 
   Status write(uint64_t offset, const io::Part* parts, int count, io::WriteMode mode) override {
     for (int i = 0; direct_ && i < count; i++) {
-      if (offset % kPageBytes != 0 || parts[i].size % kPageBytes != 0)
-        return failed("pwritev", EINVAL, path_);
+      const uint64_t unit = fs_.probe_result.block_size;
+      if (offset % unit != 0 || parts[i].size % unit != 0) return failed("pwritev", EINVAL, path_);
     }
     const uint64_t ticket = fs_.begin_write(path_, offset, parts, count, mode);
     fs_.in_flight_.at(ticket).inode = id_;  // the name may be another file's by now
@@ -155,6 +73,7 @@ class SimFile final : public io::File {
   Status punch(uint64_t from, uint64_t to) override {
     Status status = fs_.enter(kWrites, "fallocate", path_);
     if (!status.ok()) return status;
+    fs_.check_guard(id_, from, to, "a hole");
     Inode& file = fs_.inode(id_);
     UnsyncedWrite hole;
     hole.offset = from;
@@ -180,9 +99,7 @@ class SimFile final : public io::File {
   Status evict() override {
     Status status = fs_.enter(kReads, "posix_fadvise", path_);
     if (!status.ok() || direct_) return status;
-    Inode& file = fs_.inode(id_);  // pages that a failed sync marked clean are forgotten
-    std::erase_if(file.unsynced, [](const UnsyncedWrite& write) { return write.dropped; });
-    fs_.rebuild_visible(&file);
+    fs_.evict_lies(&fs_.inode(id_), 100);
     return {};
   }
 
@@ -208,7 +125,8 @@ bool SimFileSystem::counts_down() {
   return crashed_ = true;
 }
 
-Status SimFileSystem::enter(Faulty operation, const char* syscall, const std::string& path) {
+Status SimFileSystem::enter(Faulty operation, const char* syscall, const std::string& path,
+                            Effect* effect) {
   operations_++;
   if (crashed_) return failed(syscall, EIO, path);
   if ((operation & (kReads | kLists | kOpens)) == 0 && counts_down())
@@ -222,9 +140,21 @@ Status SimFileSystem::enter(Faulty operation, const char* syscall, const std::st
     }
     fault.times--;
     faults_fired_++;
+    for (size_t bit = 0; bit < std::size(counters_.faults); bit++)
+      counters_.faults[bit] += (operation >> bit) & 1;
+    if (effect != nullptr) *effect = fault.effect;
     return failed(syscall, fault.error, path);
   }
   return {};
+}
+
+// Whether a change of names happens: a call may fail on its way back.
+bool SimFileSystem::happens(const Status& status, Effect effect) {
+  if (status.ok()) return true;
+  if (crashed_ || effect == Effect::nothing || effect == Effect::prefix) return false;
+  if (effect == Effect::chance && !random_.chance(30)) return false;
+  counters_.failed_yet_done++;
+  return true;
 }
 
 Status SimFileSystem::open(const std::string& path, io::Access access, bool direct, uint32_t,
@@ -255,24 +185,29 @@ void SimFileSystem::edit(NameOp op) {
 }
 
 Status SimFileSystem::rename(const std::string& from, const std::string& to) {
-  Status status = enter(kRenames, "renameat", from);
-  if (!status.ok()) return status;
+  Effect effect = Effect::nothing;
+  Status status = enter(kRenames, "renameat", from, &effect);
+  if (!happens(status, effect)) return status;
   const auto name = disk_.names.find(from);
   if (name == disk_.names.end() || disk_.names.count(parent_of(to)) == 0)
     return failed("renameat", ENOENT, from);
+  check_guarded_name(from, "renamed");
+  check_guarded_name(to, "replaced");
   const uint64_t id = name->second;
   edit({{{to, id}, {from, 0}}});
   allocated_ = disk_.allocated_bytes();
-  return {};
+  return status;
 }
 
 Status SimFileSystem::unlink(const std::string& path) {
-  Status status = enter(kUnlinks, "unlinkat", path);
-  if (!status.ok()) return status;
+  Effect effect = Effect::nothing;
+  Status status = enter(kUnlinks, "unlinkat", path, &effect);
+  if (!happens(status, effect)) return status;
   if (disk_.names.count(path) == 0) return failed("unlinkat", ENOENT, path);
+  check_guarded_name(path, "removed");
   edit({{{path, 0}}});
   allocated_ = disk_.allocated_bytes();
-  return {};
+  return status;
 }
 
 Status SimFileSystem::list(const std::string& path, std::vector<std::string>* names) {
@@ -303,8 +238,9 @@ Status SimFileSystem::make_directory(const std::string& path, bool* created) {
 }
 
 Status SimFileSystem::sync_directory(const std::string& path) {
-  Status status = enter(kDirectorySyncs, "fsync", path);
-  if (!status.ok()) return status;
+  Effect effect = Effect::nothing;
+  Status status = enter(kDirectorySyncs, "fsync", path, &effect);
+  if (!happens(status, effect)) return status;
   if (disk_.names.count(path) == 0) return failed("openat", ENOENT, path);
   std::vector<NameOp> still;
   for (NameOp& op : disk_.pending) {
@@ -323,7 +259,7 @@ Status SimFileSystem::sync_directory(const std::string& path) {
     }
   }
   disk_.pending = std::move(still);
-  return {};
+  return status;
 }
 
 Status SimFileSystem::free_bytes(const std::string&, uint64_t* bytes) {
@@ -400,7 +336,10 @@ uint64_t SimFileSystem::begin_write(const std::string& path, uint64_t offset, co
   }
   const auto name = disk_.names.find(path);
   op.inode = name == disk_.names.end() ? 0 : name->second;
-  if (op.inode != 0) check_overlap(op);
+  if (op.inode != 0) {
+    check_overlap(op);
+    check_guard(op.inode, op.write.offset, op.write.offset + op.write.size, "a write");
+  }
   const uint64_t ticket = next_ticket_++;
   in_flight_[ticket] = std::move(op);
   return ticket;
@@ -428,15 +367,18 @@ Status SimFileSystem::complete(uint64_t ticket) {
     return failed("pwritev", ENOENT, path);
   }
   const Faulty kind = at->second.is_sync ? kSyncs : kWrites;
-  Status status = enter(kind, at->second.is_sync ? "fdatasync" : "pwritev", at->second.path);
+  Effect effect = Effect::chance;
+  Status status =
+      enter(kind, at->second.is_sync ? "fdatasync" : "pwritev", at->second.path, &effect);
   if (crashed_) return status;
   InFlight op = std::move(at->second);
   in_flight_.erase(at);
   if (status.ok()) return op.is_sync ? finish_sync(op) : finish_write(&op);
   Inode& file = inode(op.inode);
   if (op.is_sync) {
-    sync_failed(&file);
-  } else if (tear(&op.write)) {  // a failed or short write has reached the cache in part
+    sync_failed(&file, op, effect);
+  } else if (reaches_disk(&op.write, effect)) {
+    file.size = std::max(file.size, op.write.offset + op.write.size);
     op.write.completed = ++completions_;
     file.unsynced.push_back(std::move(op.write));
     rebuild_visible(&file);
@@ -482,171 +424,6 @@ Status SimFileSystem::finish_sync(const InFlight& op) {
   file.unsynced = std::move(still);
   file.durable_size = op.issued_size;
   return {};
-}
-
-// The device decides: dropped data is gone at once where reads come from the device (direct I/O),
-// and once it is evicted where they come from the page cache.
-void SimFileSystem::sync_failed(Inode* file) {
-  for (UnsyncedWrite& write : file->unsynced) write.dropped = write.dropped || random_.chance(50);
-  if (!probe_result.direct) return;
-  std::erase_if(file->unsynced, [](const UnsyncedWrite& write) { return write.dropped; });
-  rebuild_visible(file);
-}
-
-void SimFileSystem::apply_visible(Inode* file, const UnsyncedWrite& write) {
-  file->visible.write(write.offset, write.data.empty() ? nullptr : write.data.data(), write.size);
-}
-
-void SimFileSystem::make_durable(Inode* file, const UnsyncedWrite& write) {
-  if (write.superseded.empty()) {
-    file->durable.write(write.offset, write.data.empty() ? nullptr : write.data.data(), write.size);
-    return;
-  }
-  for (uint64_t at = 0; at < write.size; at += kSector) {
-    if (write.superseded[at / kSector]) continue;
-    file->durable.write(write.offset + at, write.data.empty() ? nullptr : write.data.data() + at,
-                        std::min<uint64_t>(kSector, write.size - at));
-  }
-}
-
-void SimFileSystem::supersede(Inode* file, const UnsyncedWrite& by) {
-  for (UnsyncedWrite& write : file->unsynced) {
-    const uint64_t from = std::max(write.offset, by.offset);
-    const uint64_t to = std::min(write.offset + write.size, by.offset + by.size);
-    if (from >= to) continue;
-    if (write.superseded.empty()) write.superseded.resize((write.size + kSector - 1) / kSector);
-    for (uint64_t at = from; at < to; at += kSector)
-      write.superseded[(at - write.offset) / kSector] = true;
-  }
-}
-
-void SimFileSystem::rebuild_visible(Inode* file) {
-  file->visible = file->durable;
-  Inode scratch;
-  for (const UnsyncedWrite& write : file->unsynced) {
-    scratch.durable = std::move(file->visible);
-    make_durable(&scratch, write);
-    file->visible = std::move(scratch.durable);
-  }
-}
-
-// Keeps the write, loses it (false), or keeps contiguous runs of its sectors.
-bool SimFileSystem::tear(UnsyncedWrite* write) {
-  const uint64_t fate = random_.below(10);
-  if (fate < 4) return false;
-  if (fate < 7 || write->size < 2 * kSector) return true;
-  const size_t count = (write->size + kSector - 1) / kSector;
-  if (write->superseded.empty()) write->superseded.resize(count);
-  bool keep = random_.chance(50);
-  const uint64_t longest = random_.chance(50) ? count : 8;
-  for (size_t i = 0; i < count; keep = !keep) {
-    for (uint64_t run = random_.between(1, longest); run > 0 && i < count; run--, i++) {
-      if (!keep) write->superseded[i] = true;
-    }
-  }
-  return true;
-}
-
-void SimFileSystem::kill() {
-  for (auto& [ticket, op] : in_flight_) {
-    if (op.is_sync || op.inode == 0 || !tear(&op.write)) continue;
-    Inode& file = inode(op.inode);
-    op.write.completed = ++completions_;
-    file.unsynced.push_back(std::move(op.write));
-    rebuild_visible(&file);
-  }
-  in_flight_.clear();
-  crashed_ = false;
-  collect_garbage();
-}
-
-void SimFileSystem::crash(Names mode) {
-  kill();
-  std::map<std::string, bool> cut;  // directories whose prefix of names ended
-  for (const NameOp& op : disk_.pending) {
-    const std::string directory = parent_of(op.edits.front().path);
-    if (mode == Names::prefix && cut[directory]) continue;
-    if (random_.chance(40)) {
-      cut[directory] = true;
-      continue;
-    }
-    for (const NameOp::Edit& edit : op.edits) {
-      if (edit.inode == 0)
-        disk_.durable_names.erase(edit.path);
-      else
-        disk_.durable_names[edit.path] = edit.inode;
-    }
-  }
-  disk_.pending.clear();
-  for (auto& [id, file] : disk_.inodes) {
-    for (UnsyncedWrite& write : file.unsynced) {
-      if (!tear(&write)) continue;
-      make_durable(&file, write);
-      // A file that grew without a sync may have grown, its size and data being independent.
-      if (random_.chance(50))
-        file.durable_size = std::max(file.durable_size, write.offset + write.size);
-    }
-    if (file.size != file.durable_size && random_.chance(50)) file.durable_size = file.size;
-  }
-  restart();
-}
-
-void SimFileSystem::lose_cache() {
-  in_flight_.clear();
-  crashed_ = false;
-  disk_.pending.clear();
-  restart();
-}
-
-// The machine comes back with what is durable.
-void SimFileSystem::restart() {
-  for (bool changed = true;
-       changed;) {  // what lies below a directory that was lost is lost with it
-    changed = false;
-    for (auto name = disk_.durable_names.begin(); name != disk_.durable_names.end();) {
-      const bool orphan = disk_.durable_names.count(parent_of(name->first)) == 0;
-      changed = changed || orphan;
-      name = orphan ? disk_.durable_names.erase(name) : std::next(name);
-    }
-  }
-  disk_.names = disk_.durable_names;
-  collect_garbage();
-  for (auto& [id, file] : disk_.inodes) {
-    file.unsynced.clear();
-    file.size = file.durable_size;
-    file.visible = file.durable;
-  }
-  allocated_ = disk_.allocated_bytes();
-}
-
-void SimFileSystem::collect_garbage() {
-  std::vector<bool> used(disk_.next_inode);
-  for (const auto& [name, id] : disk_.names) used[id] = true;
-  for (const auto& [name, id] : disk_.durable_names) used[id] = true;
-  for (const NameOp& op : disk_.pending) {
-    for (const NameOp::Edit& edit : op.edits) used[edit.inode] = true;
-  }
-  std::erase_if(disk_.inodes, [&](const auto& entry) { return !used[entry.first]; });
-}
-
-void SimFileSystem::restore(const Disk& disk) {
-  disk_ = disk;
-  in_flight_.clear();
-  crashed_ = false;
-  crash_in_ = UINT64_MAX;
-  allocated_ = disk_.allocated_bytes();
-}
-
-void SimFileSystem::shorten(const std::string& path, uint64_t size) {
-  Inode& file = inode(disk_.names.at(path));
-  file.size = file.durable_size = size;
-}
-
-void SimFileSystem::damage(const std::string& path, uint64_t offset, const uint8_t* bytes,
-                           size_t size) {
-  Inode& file = inode(disk_.names.at(path));
-  file.durable.write(offset, bytes, size);
-  file.visible.write(offset, bytes, size);
 }
 
 }  // namespace stonelog::sim

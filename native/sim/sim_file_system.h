@@ -88,6 +88,8 @@ struct Disk {
   bool looks_like(const Disk& other) const;
 };
 
+std::string parent_of(const std::string& path);
+
 enum class Names : uint8_t { prefix, subset };
 
 enum Faulty : uint32_t {
@@ -102,12 +104,36 @@ enum Faulty : uint32_t {
   kLists = 256,
 };
 
+// What a call that fails did nevertheless.
+enum class Effect : uint8_t {
+  chance,   // as the device decides: nothing, a part or all of it
+  nothing,  // a sync: what was not synced is dropped
+  whole,
+  prefix,  // of a write: a short one
+};
+
 struct SimFault {
   uint32_t operations = 0;  // Faulty bits
   uint64_t skip = 0;        // so many pass before
   uint64_t times = 1;       // so many fail then
-  int error = 5;            // EIO; a failed write may have reached the disk in part
+  int error = 5;            // EIO
   std::string path;         // a substring; empty: every file
+  Effect effect = Effect::chance;
+};
+
+// What the disk did, so that a run that exercises nothing is visible.
+struct DiskCounters {
+  uint64_t writes_kept = 0;  // not synced, in a crash
+  uint64_t writes_lost = 0;
+  uint64_t writes_torn = 0;
+  uint64_t names_kept = 0;
+  uint64_t names_lost = 0;
+  uint64_t dropped_by_sync = 0;  // writes that a failed sync forgot
+  uint64_t lying_pages = 0;      // such writes that the page cache goes on to show
+  uint64_t evicted_lies = 0;     // and that an eviction brought to light
+  uint64_t faults[9] = {};       // by the bit of Faulty
+  uint64_t failed_yet_done = 0;  // calls that failed and had their effect
+  uint64_t short_writes = 0;
 };
 
 class SimFileSystem final : public io::FileSystem {
@@ -151,6 +177,17 @@ class SimFileSystem final : public io::FileSystem {
   void clear_faults() { faults_.clear(); }
   uint64_t faults_fired() const { return faults_fired_; }
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
+  // What the device writes as a whole or not at all: 512 bytes or more.
+  void set_sector(uint64_t bytes) { sector_bytes_ = bytes; }
+  const DiskCounters& counters() const { return counters_; }
+
+  // Bytes that were acknowledged: from now on a write to them, a hole in them or the loss of their
+  // file's name is a violation, until unguard_below() a durable head.
+  void guard(const std::string& path, uint64_t sequence, uint64_t end);
+  void unguard_below(uint64_t sequence);
+  void suspend_guard(bool suspended) { guard_suspended_ = suspended; }
+  // Whether a power cut now would keep the file's name and these bytes, given by their checksum.
+  bool is_durable(const std::string& path, uint64_t offset, uint64_t size, uint32_t crc) const;
 
   io::Probe probe_result;
   const Disk& disk() const { return disk_; }
@@ -158,6 +195,9 @@ class SimFileSystem final : public io::FileSystem {
   // Changes durable bytes behind everybody's back.
   void damage(const std::string& path, uint64_t offset, const uint8_t* bytes, size_t size);
   void shorten(const std::string& path, uint64_t size);
+  void remove(const std::string& path);
+  void swap_names(const std::string& one, const std::string& other);
+  void copy_file(const std::string& from, const std::string& to);
   // Breaches of the seam's rules by the caller; empty: none.
   const std::string& violation() const { return violation_; }
   uint64_t operations() const { return operations_; }
@@ -176,7 +216,11 @@ class SimFileSystem final : public io::FileSystem {
   };
 
   void make_root();
-  Status enter(Faulty operation, const char* syscall, const std::string& path);
+  Status enter(Faulty operation, const char* syscall, const std::string& path,
+               Effect* effect = nullptr);
+  void check_guard(uint64_t inode, uint64_t from, uint64_t to, const char* what);
+  void check_guarded_name(const std::string& path, const char* what);
+  bool happens(const Status& status, Effect effect);
   bool counts_down();
   Inode& inode(uint64_t id) { return disk_.inodes.at(id); }
   void edit(NameOp op);
@@ -190,7 +234,9 @@ class SimFileSystem final : public io::FileSystem {
   bool tear(UnsyncedWrite* write);
   Status finish_write(InFlight* op);
   Status finish_sync(const InFlight& op);
-  void sync_failed(Inode* file);
+  void sync_failed(Inode* file, const InFlight& op, Effect effect);
+  bool reaches_disk(UnsyncedWrite* write, Effect effect);
+  void evict_lies(Inode* file, uint64_t percent);
   void collect_garbage();
   void restart();
 
@@ -208,6 +254,14 @@ class SimFileSystem final : public io::FileSystem {
   uint64_t operations_ = 0;
   uint64_t wall_micros_ = 1'700'000'000'000'000;
   std::string violation_;
+  uint64_t sector_bytes_ = 512;
+  struct Guard {
+    uint64_t sequence;
+    uint64_t end;
+  };
+  std::map<uint64_t, Guard> guards_;  // by inode
+  bool guard_suspended_ = false;
+  DiskCounters counters_;
 };
 
 }  // namespace stonelog::sim

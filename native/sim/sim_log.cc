@@ -27,6 +27,12 @@ SimLog::SimLog(uint64_t seed) : fs(seed) {
   (void)io::make_directories(fs, kLogDirectory, &created);
 }
 
+void SimLog::use_device(const io::Probe& probe) {
+  fs.probe_result = life_.probe = probe;
+  options.dsync = probe.dsync_trusted;
+  options.zeroes = !probe.copy_on_write;
+}
+
 Status SimLog::examine(const log::RecoveryPolicy& policy) {
   engine.reset();
   examination_ = {};
@@ -35,10 +41,13 @@ Status SimLog::examine(const log::RecoveryPolicy& policy) {
 
 Status SimLog::open(const log::RecoveryPolicy& policy) {
   Status status = examine(policy);
-  if (!status.ok()) return status;
+  return status.ok() ? begin_life() : status;
+}
+
+Status SimLog::begin_life() {
   log::LifeStart start;
   format::SegmentHeader header;
-  status = log::begin_life(fs, life_, &examination_, &start, &header);
+  Status status = log::begin_life(fs, life_, &examination_, &start, &header);
   if (!status.ok()) return status;
   log_id_ = header.log_id;
   engine = std::make_unique<log::Engine>(options, ring_.data(), seal_block_.data(), start, now_ns);
@@ -80,6 +89,7 @@ uint64_t SimLog::append_batch(const std::vector<std::string>& data) {
 bool SimLog::begin(log::Op* op) {
   if (!engine->next_op(now_ns, fs.wall_micros(), op)) return false;
   if (op->kind != log::OpKind::sync) log::Engine::stamp(*op);
+  if (op->kind == log::OpKind::write && on_write) on_write(*op);
   return true;
 }
 
@@ -94,6 +104,7 @@ void SimLog::perform(const log::Op& op) {
         fs.complete(fs.begin_write(path(op.segment), op.offset, parts, op.part_count, op.mode));
   }
   engine->completed(op, status, now_ns);
+  if (on_completion) on_completion();
 }
 
 void SimLog::land(const log::Op& op) {
@@ -106,24 +117,46 @@ void SimLog::land(const log::Op& op) {
 void SimLog::chores() {
   log::Chore chore;
   while (engine->next_chore(now_ns, &chore)) {
-    if (chore.kind != log::ChoreKind::prepare) continue;
-    log::SegmentSpec spec;
-    spec.directory = kLogDirectory;
-    spec.sequence = chore.sequence;
-    spec.log_id = log_id_;
-    spec.file_bytes = format::segment_file_bytes(options.segment_bytes, spec.block_bytes);
-    spec.direct = fs.probe_result.direct;
-    spec.first_piece_bytes = 0;
-    log::MadeSegment made;
-    bool fatal = false;
-    Status status = log::make_segment(fs, spec, &made, &fatal);
-    if (status.ok())
-      engine->segment_ready(made.place);
-    else if (fatal)
-      engine->poison(status);
-    else
-      engine->segment_failed(status.code, now_ns);
+    if (chore.kind == log::ChoreKind::prepare)
+      prepare(chore);
+    else if (all_chores)
+      minor_chore(chore);
   }
+}
+
+void SimLog::minor_chore(const log::Chore& chore) {
+  if (chore.kind == log::ChoreKind::zero) {
+    log::AlignedBuffer zeros(chore.to - chore.from);
+    std::fill(zeros.data(), zeros.data() + zeros.size(), uint8_t{0});
+    const io::Part part{zeros.data(), chore.to - chore.from};
+    const auto mode = options.dsync ? io::WriteMode::dsync : io::WriteMode::plain;
+    engine->zeroed(chore,
+                   fs.complete(fs.begin_write(path(chore.sequence), chore.from, &part, 1, mode)));
+    return;
+  }
+  std::unique_ptr<io::File> file;
+  if (fs.open(path(chore.sequence), io::Access::read_write, life_.probe.direct, 0, &file).ok())
+    (void)file->punch(chore.from, chore.to);
+}
+
+void SimLog::prepare(const log::Chore& chore) {
+  log::SegmentSpec spec;
+  spec.directory = kLogDirectory;
+  spec.sequence = chore.sequence;
+  spec.log_id = log_id_;
+  spec.file_bytes = format::segment_file_bytes(options.segment_bytes, spec.block_bytes);
+  spec.direct = life_.probe.direct;
+  spec.zeroes = options.zeroes;
+  spec.first_piece_bytes = 0;
+  log::MadeSegment made;
+  bool fatal = false;
+  Status status = log::make_segment(fs, spec, &made, &fatal);
+  if (status.ok())
+    engine->segment_ready(made.place);
+  else if (fatal)
+    engine->poison(status);
+  else
+    engine->segment_failed(status.code, now_ns);
 }
 
 void SimLog::run() {
@@ -142,6 +175,20 @@ void SimLog::wait_idle() {
 void SimLog::rotate() {
   (void)engine->rotate(now_ns);
   run();
+}
+
+void SimLog::release() {
+  const log::Engine::Live oldest = engine->live().front();
+  const uint64_t before = engine->state().first_sequence;
+  uint64_t group = 0;
+  if (oldest.sequence <= before ||
+      engine->set_head(oldest.first_lsn, oldest.sequence, now_ns, &group) != Code::ok) {
+    return;
+  }
+  run();
+  if (engine->durable_groups() <= group) return;
+  for (uint64_t sequence = before; sequence < oldest.sequence; sequence++)
+    (void)fs.unlink(path(sequence));
 }
 
 bool SimLog::close() {

@@ -3,16 +3,20 @@
 // when chance says.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "log/engine.h"
 #include "log/life.h"
+#include "sim/coverage.h"
 #include "sim/model.h"
 #include "sim/sim_file_system.h"
 
 namespace stonelog::sim {
+
+inline constexpr uint64_t kMillisecond = 1'000'000;
 
 struct SimulationOptions {
   uint64_t seed = 1;
@@ -33,11 +37,14 @@ struct SimulationCounters {
   uint64_t torn_tails = 0;
   uint64_t cut_lsns = 0;
   uint64_t refused_space = 0;
+  uint64_t refused_queue = 0;
   uint64_t damages = 0;
   uint64_t rotations = 0;
 };
 
 std::string describe_examination(const log::Examination& examination);
+
+std::string describe_status(const Status& status);
 
 class Simulation {
  public:
@@ -47,6 +54,7 @@ class Simulation {
   const std::string& finding() const { return model_.finding(); }
   const SimulationCounters& counters() const { return counters_; }
   std::string describe() const;
+  Coverage coverage() const;
 
  private:
   struct RunningOp {
@@ -59,6 +67,15 @@ class Simulation {
     std::vector<log::RecordInput> records;
     std::vector<std::vector<uint8_t>> payloads;
   };
+  struct Unacknowledged {  // a group handed to the device
+    uint64_t index;
+    uint64_t sequence;
+    std::string path;
+    uint64_t offset;
+    uint64_t size;
+    uint32_t crc;
+    bool records;
+  };
   struct PendingHead {
     Head head;
     uint64_t group;
@@ -67,6 +84,7 @@ class Simulation {
   bool good() const { return model_.finding().empty(); }
   void say(const std::string& text) const;
   void configure();
+  void configure_device();
   log::RecoveryPolicy policy() const { return {}; }
 
   // recovery
@@ -85,6 +103,7 @@ class Simulation {
     uint64_t last_lsn;
     bool proven;  // a later group states that it was durable
     bool sealed;
+    bool recycled;
   };
   void damage_scenarios();
   std::vector<Place> groups_on_disk();
@@ -96,8 +115,39 @@ class Simulation {
                const Head& head, bool salvaged);
   void damage_identity(const std::vector<Place>& places);
 
-  // life
+  // misplaced.cc: blocks and files that are gone, or where they do not belong
+  enum class Expected : uint8_t { refused, opened, either };
+  struct Harm {
+    std::string kind;
+    std::string what;
+    Expected verdict = Expected::either;
+    std::vector<format::Hole> lost;  // the LSNs that may be lost
+    bool hides_head = false;         // released segments may be missed
+    bool forgets_cut = false;        // nothing is left that says what was cut before
+    bool covers(uint64_t from, uint64_t to) const;
+  };
+  void judge(const Harm& harm);
+  void cut_harm(const Harm& harm, uint64_t first);
+  void salvage_harm(const Harm& harm);
+  bool leaves_others(const std::vector<Place>& places, const Place& one, const Place& two) const;
+  uint64_t highest_name() const;
+  void damage_placement(const std::vector<Place>& places);
+  void lose_segment(size_t at, Harm* harm);
+  void truncate_segment(const std::vector<Place>& places, size_t at, Harm* harm);
+  void put_alien(size_t at, Harm* harm);
+  void damage_files(const std::vector<Place>& places);
+
+  // observer.cc: a reader beside the writer
+  void observe();
+  bool may_step() const {
+    return good() && !fs_.crashed() && !engine_->poisoned() && !engine_->closed();
+  }
+
+  // life.cc
   void live();
+  void add_faults();
+  void note_refusal(Code code);
+  void check_durable();
   void step();
   void admit_one();
   void admit_batch();
@@ -155,7 +205,14 @@ class Simulation {
   };
   std::vector<Recyclable> recyclable_;
   std::vector<uint8_t> payload_;
+  std::deque<Unacknowledged> unacknowledged_;
+  Coverage coverage_;
+  bool observing_ = false;
+  bool space_was_refused_ = false;
+  uint64_t deep_pipelines_ = 0;  // ops begun with two or more others in flight
+  uint64_t proven_groups_ = 0;
   uint64_t settled_last_lsn_ = 0;
+  std::vector<log::SegmentEntry> settled_segments_;
 };
 
 }  // namespace stonelog::sim

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "format/segment_header.h"
+#include "log/loaded_segment.h"
 #include "log/recovery_table.h"
+#include "log/segment_file.h"
 #include "sim/sim_log.h"
 
 using namespace stonelog;
@@ -337,6 +339,68 @@ TEST_CASE("recovery: salvage") {
   REQUIRE(f.log.examine(kVerify).ok());
   CHECK(f.log.report().lost.size() == 1);
   CHECK(f.log.read_all().size() == 5);
+}
+
+// ensures that a file cut short in the middle of a block is salvaged, though direct reads want
+// whole ones.
+TEST_CASE("recovery: salvage of a file that ends anywhere") {
+  Fixture f;
+  f.append(5);
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.fs.shorten(f.log.path(1), Fixture::group(4) + 1234);
+  CHECK(f.log.open().code == Code::corrupt);
+  REQUIRE(f.log.open(kSalvage).ok());
+  f.check_records(1, 3);
+  REQUIRE(f.log.append("record 4") == 4);
+  f.log.run();
+  f.log.power_cut();
+  REQUIRE(f.log.open().ok());
+  f.check_records(1, 4);
+}
+
+// ensures that damage behind the first 4096 bytes of a larger header block is met, and that its
+// identity is found again in the start group.
+TEST_CASE("recovery: a header block of 16 KiB is judged as a whole") {
+  sim::SimFileSystem fs(1);
+  fs.probe_result.block_size = 16 << 10;
+  format::ControlWriter content;
+  content.predecessor({});
+  content.state({});
+  SegmentSpec spec;
+  spec.directory = "/";
+  spec.sequence = 1;
+  spec.block_bytes = 16 << 10;
+  spec.file_bytes = 256 << 10;
+  spec.direct = true;
+  spec.start_stream = &content.stream();
+  spec.start_header.kind = format::GroupKind::start;
+  spec.start_header.first_lsn = 1;
+  spec.start_header.body_sum = content.body_sum();
+  MadeSegment made;
+  bool fatal = false;
+  REQUIRE(make_segment(fs, spec, &made, &fatal).ok());
+  const std::string path = "//" + segment_name(1);
+  for (const uint64_t at : {uint64_t{100}, uint64_t{5000}, uint64_t{16383}}) {
+    const sim::Disk whole = fs.disk();
+    LoadedSegment before;
+    before.sequence = 1;
+    REQUIRE(load_segment(fs, path, fs.probe_result, false, &before).ok());
+    CHECK(before.header_state == format::HeaderState::valid);
+    CHECK(before.started());
+    uint8_t byte = 0;
+    fs.disk().find(path)->visible.read(at, &byte, 1);
+    byte ^= 4;
+    fs.damage(path, at, &byte, 1);
+    LoadedSegment after;
+    after.sequence = 1;
+    REQUIRE(load_segment(fs, path, fs.probe_result, false, &after).ok());
+    CHECK(after.header_state == format::HeaderState::damaged);
+    CHECK(after.header_rebuilt);
+    CHECK(after.header.block_bytes == 16 << 10);
+    CHECK(after.started());
+    fs.restore(whole);
+  }
 }
 
 // ensures that what was durable in a batch is recovered whole, and half a batch not at all.

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "crc32c/crc32c.h"
+#include "sim/every_call.h"
 #include "sim/sim_file_system.h"
 #include "sim/simulation.h"
 
@@ -15,9 +17,9 @@ using namespace stonelog::sim;
 namespace {
 
 struct Fixture {
-  SimFileSystem fs{3};
+  SimFileSystem fs;
   std::unique_ptr<io::File> file;
-  Fixture() {
+  explicit Fixture(uint64_t seed = 3) : fs(seed) {
     bool created = false;
     REQUIRE(fs.make_directory("/d", &created).ok());
     REQUIRE(fs.sync_directory("/").ok());
@@ -70,8 +72,8 @@ TEST_CASE("sim: a sync covers only what was written before it was issued") {
 }
 
 TEST_CASE("sim: an older write in the cache does not come over a newer DSYNC write") {
-  for (int i = 0; i < 50; i++) {
-    Fixture f;
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    Fixture f(seed);
     f.write(0, 'a');
     f.write(0, 'b', io::WriteMode::dsync);
     f.fs.crash(Names::subset);
@@ -116,6 +118,86 @@ TEST_CASE("sim: a buffer that changes in flight, and writes that overlap, are no
   g.fs.begin_write("/d/file", 0, &part, 1, io::WriteMode::plain);
   g.fs.begin_write("/d/file", 0, &part, 1, io::WriteMode::plain);
   CHECK(g.fs.violation().find("overlaps") != std::string::npos);
+}
+
+// ensures that a flush error is modelled: what was written is gone, and the page cache lies about
+// it.
+TEST_CASE("sim: after a failed sync the page cache shows what the device does not have") {
+  Fixture f;
+  f.fs.probe_result.direct = false;
+  f.write(0, 'a');
+  REQUIRE(f.file->sync().ok());
+  f.write(0, 'b');
+  f.fs.add({kSyncs, 0, 1, EIO, "", Effect::nothing});
+  CHECK(f.file->sync().error == EIO);
+  CHECK(f.file->sync().ok());
+  CHECK(f.at(0) == 'b');
+  REQUIRE(f.file->evict().ok());
+  CHECK(f.at(0) == 'a');
+}
+
+TEST_CASE("sim: a call that fails may have done its work, or half of it") {
+  Fixture f;
+  f.fs.add({kRenames, 0, 1, EIO, "", Effect::whole});
+  CHECK(f.fs.rename("/d/file", "/d/other").error == EIO);
+  CHECK(f.fs.disk().find("/d/other") != nullptr);
+  f.fs.add({kWrites, 0, 1, 0, "", Effect::prefix});
+  const std::string bytes(8192, 'a');
+  const io::Part part{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  CHECK_FALSE(f.file->write(0, &part, 1, io::WriteMode::plain).ok());
+  uint8_t page[8192];
+  f.fs.disk().find("/d/other")->visible.read(0, page, sizeof page);
+  CHECK(page[4095] == 'a');
+  CHECK(page[4096] == 0);
+}
+
+TEST_CASE("sim: a device with large sectors tears between them only") {
+  bool torn = false;
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    Fixture f(seed);
+    f.fs.set_sector(4096);
+    for (uint64_t at = 0; at < 8 * 4096; at += 4096) f.write(at, 'a');
+    const std::string bytes(8 * 4096, 'b');
+    const io::Part part{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+    f.fs.begin_write("/d/file", 0, &part, 1, io::WriteMode::plain);
+    f.fs.kill();
+    size_t kept = 0;
+    for (uint64_t at = 0; at < 8 * 4096; at += 512) {
+      CHECK(f.at(at) == f.at(at / 4096 * 4096));
+      kept += f.at(at) == 'b' ? 1 : 0;
+    }
+    torn = torn || (kept > 0 && kept < 64);
+  }
+  CHECK(torn);
+}
+
+TEST_CASE("sim: what was acknowledged is watched over") {
+  Fixture f;
+  f.write(0, 'a', io::WriteMode::dsync);
+  const std::string bytes(4096, 'a');
+  const uint32_t crc = crc32c::extend(0, bytes.data(), bytes.size());
+  CHECK(f.fs.is_durable("/d/file", 0, 4096, crc));
+  CHECK_FALSE(f.fs.is_durable("/d/file", 0, 4096, crc + 1));
+  f.fs.guard("/d/file", 1, 4096);
+  f.write(4096, 'b');
+  CHECK_FALSE(f.fs.is_durable("/d/file", 4096, 4096, crc));
+  CHECK(f.fs.violation().empty());
+  REQUIRE(f.file->punch(0, 8192).ok());
+  CHECK(f.fs.violation().find("a hole") != std::string::npos);
+  Fixture g;
+  g.write(0, 'a', io::WriteMode::dsync);
+  g.fs.guard("/d/file", 1, 4096);
+  REQUIRE(g.fs.unlink("/d/file").ok());
+  CHECK(g.fs.violation().find("removed") != std::string::npos);
+}
+
+TEST_CASE("sim: every call of a scripted life fails") {
+  const EveryCallResult result = fail_every_call({41, "", false});
+  CHECK_MESSAGE(result.failed == 0, result.findings);
+  CHECK(result.runs > 150);
+  CHECK(result.coverage.of("poisoned") > 0);
+  CHECK(result.coverage.of("opens refused") > 0);
+  CHECK(result.coverage.of("resumed after a refusal") > 0);
 }
 
 TEST_CASE("sim: the same seed gives the same run") {
