@@ -65,6 +65,7 @@ std::vector<Simulation::Place> Simulation::groups_on_disk() {
     return places;
   }
   settled_last_lsn_ = examination.report.last_lsn;
+  settled_first_lsn_ = examination.report.first_lsn;
   settled_segments_ = examination.segments;
   log::Examination whole;
   status = log::examine(fs_, kDirectory, fs_.probe_result, policy_of(log::OnDamage::refuse, true),

@@ -15,7 +15,7 @@ using log::OpKind;
 
 void Simulation::live() {
   const uint64_t length = random_.chance(20) ? random_.between(1, 30) : random_.between(30, 2000);
-  if (faults_ && random_.chance(40)) add_faults();
+  if (faults_ && random_.chance(60)) add_faults();
   if (tight_)
     fs_.set_capacity(fs_.disk().allocated_bytes() +
                      random_.below(5) * engine_options_.segment_bytes);

@@ -74,7 +74,9 @@ void Simulation::cut_harm(const Harm& harm, uint64_t first) {
   if (!status.ok())
     return model_.fail(harm.what + ": point-in-time refuses: " + describe_status(status));
   say("cut: " + describe_examination(examination));
-  if (examination.report.last_lsn + 1 < first && !harm.hides_head) {
+  // A head that the damage hides leaves released segments missing; how far that reaches is a guess.
+  const bool hidden = harm.hides_head || examination.state.first_lsn < settled_first_lsn_;
+  if (examination.report.last_lsn + 1 < first && !hidden) {
     model_.fail(harm.what + ": point-in-time ends with LSN " + number(examination.report.last_lsn));
   }
   model_.check_records(fs_, fs_.probe_result, examination, false);
@@ -90,10 +92,11 @@ void Simulation::salvage_harm(const Harm& harm) {
       log::examine(fs_, kDirectory, fs_.probe_result, policy_of(log::OnDamage::skip), &examination);
   if (!status.ok()) return model_.fail(harm.what + ": salvage refuses: " + describe_status(status));
   say("salvaged: " + describe_examination(examination));
+  const bool hidden = harm.hides_head || examination.state.first_lsn < settled_first_lsn_;
   for (const format::Hole& hole : examination.state.holes) {
     const uint64_t from = std::max(hole.from, model_.head().first_lsn);
     const uint64_t to = std::min(hole.to, settled_last_lsn_);
-    if (from <= to && !harm.covers(from, to) && !harm.hides_head)
+    if (from <= to && !harm.covers(from, to) && !hidden)
       model_.fail(harm.what + ": salvage gives up LSNs " + number(from) + " to " + number(to));
   }
   const uint64_t last = std::max(examination.report.last_lsn, model_.head().first_lsn - 1);
@@ -206,9 +209,13 @@ void Simulation::truncate_segment(const std::vector<Place>& places, size_t at, H
   harm->kind = "segment truncated";
   harm->what = "segment " + number(entry.header.sequence) + " is cut short at " + number(size);
   harm->verdict = Expected::refused;
-  harm->hides_head = at + 1 == settled_segments_.size();
+  harm->hides_head = harm->forgets_cut = at + 1 == settled_segments_.size();
   for (const Place& place : places) {
-    if (place.sequence != entry.header.sequence || place.offset + place.size <= size) continue;
+    if (place.sequence != entry.header.sequence) continue;
+    if (place.offset + place.size <= size) {
+      harm->forgets_cut = false;  // the start group is there
+      continue;
+    }
     harm->lost.push_back({place.first_lsn, std::max(place.first_lsn, place.last_lsn)});
   }
   fs_.shorten(path_of(entry.header.sequence), size);

@@ -74,13 +74,13 @@ void Simulation::configure() {
   engine.bulk_sync_bytes = random_.chance(50) ? 16 << 10 : 64 << 10;
   engine.dsync = random_.chance(75);
   engine.zeroes = random_.chance(70);
-  fs_.probe_result.direct = random_.chance(70);
+  fs_.probe_result.direct = random_.chance(60);
   fs_.probe_result.dsync_trusted = engine.dsync;
   fs_.probe_result.copy_on_write = !engine.zeroes;
   configure_device();
   names_ = random_.chance(50) ? Names::prefix : Names::subset;
   recycles_ = random_.chance(40);
-  faults_ = random_.chance(40);
+  faults_ = random_.chance(50);
   tight_ = random_.chance(20);
   life_options_.directory = kDirectory;
   life_options_.probe = fs_.probe_result;
@@ -267,7 +267,9 @@ void Simulation::end_life() {
   else if (!fs_.crashed() && random_.chance(15))
     finish_close();
   if (!good()) return;
-  if (random_.chance(25)) {
+  // A failed device is mostly met by a process that ends, while the machine and its cache live on.
+  const uint64_t kills = !fs_.crashed() && engine_->poisoned() ? 60 : 25;
+  if (random_.chance(kills)) {
     say("kill");
     fs_.kill();
     counters_.kills++;

@@ -211,6 +211,7 @@ class Simulation {
   bool space_was_refused_ = false;
   uint64_t deep_pipelines_ = 0;  // ops begun with two or more others in flight
   uint64_t proven_groups_ = 0;
+  uint64_t settled_first_lsn_ = 0;
   uint64_t settled_last_lsn_ = 0;
   std::vector<log::SegmentEntry> settled_segments_;
 };

@@ -235,6 +235,21 @@ TEST_CASE("engine: ready again once a predecessor is sealed") {
   CHECK(f.engine.rotate(f.now) == Code::ok);
 }
 
+// ensures that a head or a rotation that finds the ring full is no lack of space, which only a
+// prepared segment would end.
+TEST_CASE("engine: ready again once the ring is free") {
+  EngineOptions options = small_options();
+  options.block_bytes = 16 << 10;
+  options.segment_bytes = 1 << 20;
+  Fixture f(options);
+  f.prepare();
+  for (int i = 0; i < 20; i++) REQUIRE(f.append(Durability::each) != 0);  // a block each
+  CHECK(f.engine.rotate(f.now) == Code::backpressure);
+  CHECK(!f.engine.space_refused());
+  f.finish_all();
+  CHECK(f.engine.ready());
+}
+
 // ensures that rotation writes the start group first, and the seal only when both sides of it are
 // durable.
 TEST_CASE("engine: rotation, start group, sync and seal in their order") {
