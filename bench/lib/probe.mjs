@@ -47,7 +47,7 @@ export class Probe {
 
   /**
    * Commits while another thread does something `perSecond` times a second.
-   * @param {'overwrite' | 'zero' | 'zero-here' | 'create' | 'name' | 'unlink' | 'punch' | 'sync'} kind
+   * @param {string} kind one that raw_probe.cc lists
    */
   beside(kind, perSecond, ms) {
     return this.#ask(`beside ${kind} ${perSecond} ${ms}`)
