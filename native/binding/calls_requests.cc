@@ -9,7 +9,7 @@
 #include "driver/read_only_log.h"
 #include "driver/registry.h"
 #include "driver/threads.h"
-#include "io/posix_file_system.h"
+#include "io/file.h"
 
 namespace stonelog::binding {
 
@@ -43,7 +43,7 @@ bool read_open_options(Arguments<19>* arguments, driver::OpenOptions* options) {
 }
 
 void open_log(const Ref<Channel>& channel, const driver::OpenOptions& options, OpenAnswer* answer) {
-  io::FileSystem& fs = io::posix_file_system();
+  io::FileSystem& fs = io::host_file_system();
   driver::Log* log = nullptr;
   driver::ReadOnlyLog* read_only = nullptr;
   answer->status = options.read_only
@@ -134,7 +134,7 @@ napi_value verify(napi_env env, napi_callback_info info) {
   const auto task = [channel = arguments.environment->channel(), directory, direct_io, request] {
     if (!channel->is_open()) return;
     auto answer = std::make_unique<VerifyAnswer>(request);
-    answer->status = driver::verify(io::posix_file_system(), directory, direct_io, &answer->report);
+    answer->status = driver::verify(io::host_file_system(), directory, direct_io, &answer->report);
     post(channel, std::move(answer));
   };
   Status status = driver::request_threads().run(task);

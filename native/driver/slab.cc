@@ -1,11 +1,11 @@
 #include "driver/slab.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <mutex>
 #include <utility>
 #include <vector>
+
+#include "io/host.h"
 
 namespace stonelog::driver {
 
@@ -30,13 +30,12 @@ Pool& pool() {
 }  // namespace
 
 Slab::Slab(size_t capacity) : capacity_((capacity + kUnitBytes - 1) / kUnitBytes * kUnitBytes) {
-  void* const mapped =
-      mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) std::abort();  // bounded by a group's size; nothing sane is left
+  void* const mapped = io::map_pages(capacity_, io::Commit::at_once);
+  if (mapped == nullptr) std::abort();  // bounded by a group's size; nothing sane is left
   data_ = static_cast<uint8_t*>(mapped);
 }
 
-Slab::~Slab() { munmap(data_, capacity_); }
+Slab::~Slab() { io::unmap_pages(data_, capacity_); }
 
 SlabUser::SlabUser() {
   Pool& of = pool();

@@ -1,11 +1,5 @@
 #include "driver/threads.h"
 
-#include <linux/futex.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
 
@@ -31,6 +25,8 @@ asm(".symver pthread_join, pthread_join@" STONELOG_FIRST_VERSION);
 asm(".symver pthread_detach, pthread_detach@" STONELOG_FIRST_VERSION);
 #endif
 
+#include "io/host.h"
+
 namespace stonelog::driver {
 
 namespace {
@@ -39,29 +35,13 @@ constexpr uint32_t kRequestThreads = 4;
 constexpr uint32_t kReaderThreads = 2;
 constexpr uint32_t kFetchThreads = 8;
 
-long futex(std::atomic<uint32_t>* word, int operation, uint32_t value, const timespec* deadline,
-           uint32_t mask) {
-  return syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, deadline, nullptr,
-                 mask);
-}
-
 }  // namespace
 
-uint64_t now_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
+uint64_t now_ns() { return io::monotonic_ns(); }
 
 void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
   waiters_.fetch_add(1, std::memory_order_seq_cst);
-  timespec deadline{};
-  deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
-  deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
-  if (word_.load(std::memory_order_seq_cst) == ticket) {
-    futex(&word_, FUTEX_WAIT_BITSET_PRIVATE, ticket,
-          deadline_ns == UINT64_MAX ? nullptr : &deadline, FUTEX_BITSET_MATCH_ANY);
-  }
+  if (word_.load(std::memory_order_seq_cst) == ticket) io::sleep_on(&word_, ticket, deadline_ns);
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
@@ -83,19 +63,11 @@ bool Parker::spin(uint32_t ticket, uint64_t spin_ns) const {
 void Parker::wake(int count) {
   word_.fetch_add(1, std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_seq_cst) > 0) {
-    futex(&word_, FUTEX_WAKE_BITSET_PRIVATE, static_cast<uint32_t>(count), nullptr,
-          FUTEX_BITSET_MATCH_ANY);
+    io::wake_sleepers(&word_, count);
   }
 }
 
-void block_signals() {
-  // Faults of our own stay deliverable, so that a crash is reported like any other. The raw call,
-  // since pthread_sigmask became a newer GLIBC symbol than the binaries may ask for.
-  uint64_t set = ~uint64_t{0};
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
-    set &= ~(uint64_t{1} << (fault - 1));
-  syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, nullptr, sizeof set);
-}
+void block_signals() { io::block_signals(); }
 
 Status Thread::start(std::function<void()> body) {
   auto owned = std::make_unique<std::function<void()>>(std::move(body));

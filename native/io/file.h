@@ -120,6 +120,9 @@ class FileSystem {
   wall_micros() = 0;  // since 1970-01-01 UTC, for timestamps only, never for ordering
 };
 
+// The real file system of this machine; stateless, so any thread may use it.
+FileSystem& host_file_system();
+
 // Creates `path` and its missing ancestors, syncing the parent of each directory that was created
 // up to the first existing one: else a power cut takes the whole log with the name of its
 // directory.

@@ -135,7 +135,20 @@ inline int unsupported() {
   errno = EOPNOTSUPP;
   return -1;
 }
+#if defined(__APPLE__)
+inline int allocate(int fd, int, uint64_t offset, uint64_t size) {
+  const off_t end = lseek(fd, 0, SEEK_END);
+  const auto wanted = static_cast<off_t>(offset + size);
+  if (end < 0 || wanted <= end) return end < 0 ? -1 : 0;
+  fstore_t space{};
+  space.fst_flags = F_ALLOCATEALL;
+  space.fst_posmode = F_PEOFPOSMODE;  // behind what is allocated already
+  space.fst_length = wanted - end;
+  return fcntl(fd, F_PREALLOCATE, &space);
+}
+#else
 inline int allocate(int, int, uint64_t, uint64_t) { return unsupported(); }
+#endif
 inline int punch_hole(int, uint64_t, uint64_t) { return unsupported(); }
 inline ssize_t write_dsync(int, const iovec*, int, uint64_t) { return unsupported(); }
 

@@ -1,3 +1,5 @@
+#if !defined(_WIN32)
+
 #include "io/posix_file_system.h"
 
 #include <dirent.h>
@@ -469,4 +471,8 @@ FileSystem& posix_file_system() {
   return *instance;
 }
 
+FileSystem& host_file_system() { return posix_file_system(); }
+
 }  // namespace stonelog::io
+
+#endif

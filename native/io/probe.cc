@@ -1,3 +1,5 @@
+#if !defined(_WIN32)
+
 #include "io/probe.h"
 
 #include <stdio.h>
@@ -261,3 +263,5 @@ Status probe_directory(const std::string& directory, DirectIo wish, bool may_wri
 }
 
 }  // namespace stonelog::io
+
+#endif

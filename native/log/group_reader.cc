@@ -1,13 +1,12 @@
 #include "log/group_reader.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "crc32c/crc32c.h"
 #include "format/bytes.h"
+#include "io/host.h"
 
 namespace stonelog::log {
 
@@ -27,9 +26,9 @@ AlignedBuffer::~AlignedBuffer() { free_memory(); }
 
 void AlignedBuffer::free_memory() {
   if (mapped_ != nullptr) {
-    munmap(mapped_, mapped_size_);
+    io::unmap_pages(mapped_, mapped_size_);
   } else {
-    std::free(data_);
+    io::free_aligned(data_);
   }
   data_ = nullptr;
   mapped_ = nullptr;
@@ -42,7 +41,7 @@ void AlignedBuffer::resize(size_t size) {
   size_ = (size + unit - 1) / unit * unit;
   if (size_ == 0) return;
   if (size_ < kMappedBytes) {
-    data_ = static_cast<uint8_t*>(std::aligned_alloc(format::kMinBlockBytes, size_));
+    data_ = static_cast<uint8_t*>(io::allocate_aligned(format::kMinBlockBytes, size_));
   } else {
     map();
   }
@@ -52,17 +51,14 @@ void AlignedBuffer::resize(size_t size) {
 void AlignedBuffer::map() {
   const bool huge = size_ % kHugePageBytes == 0;
   mapped_size_ = size_ + (huge ? kHugePageBytes : 0);  // room to align in
-  void* const mapped = mmap(nullptr, mapped_size_, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return;
+  void* const mapped = io::map_pages(mapped_size_, io::Commit::when_touched);
+  if (mapped == nullptr) return;
   mapped_ = static_cast<uint8_t*>(mapped);
   data_ = mapped_;
   if (!huge) return;
   const auto address = reinterpret_cast<uintptr_t>(mapped_);
   data_ = mapped_ + (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
-#if defined(MADV_HUGEPAGE)
-  madvise(data_, size_, MADV_HUGEPAGE);  // a wish: without it all is as well, only slower
-#endif
+  io::prefer_huge_pages(data_, size_);
 }
 
 Status FileWindow::view(uint64_t offset, size_t size, const uint8_t** data, size_t* got) {
