@@ -205,8 +205,13 @@ export interface Native {
    * its own commit failed, so the outcome is indeterminate; every other code: never admitted.
    */
   appendSync(handle: number, bytes: Uint8Array, length: number): number
-  /** Publishes what was appended to the committers: once per burst. */
-  kick(handle: number): void
+  /** Where the handle stages records of its default durability from now on; see lib/staging.ts. */
+  stage(handle: number, memory: ArrayBuffer, durability: number): void
+  /**
+   * Publishes what was appended and staged to the committers: once per burst. The LSN of the next
+   * record staged, or 0 if none may be.
+   */
+  kick(handle: number): number
   /** Result: durableLsn. `upTo` 0: everything given so far. */
   flush(handle: number, requestId: number, upTo: number): void
   /** Result: null, once the queue is below half and space is prepared. */

@@ -27,6 +27,7 @@ import { BatchReader, type ReadableLog, RecordReader } from './reader.js'
 import type { RecordBatch, WalRecord } from './record-batch.js'
 import type { RecoveryReport, VerifyReport } from './recovery.js'
 import { refusalOf } from './refusals.js'
+import { Staging } from './staging.js'
 import { toStats, type WalStats } from './stats.js'
 
 /** Waiting bytes at which the committer is woken within a burst. */
@@ -71,6 +72,8 @@ export class Wal {
   readonly #durability: Durability
   readonly #pending: PendingAppends
   #state: State
+  /** Made with the first record: a log that is only read needs none. */
+  #staging: Staging | undefined
   #unpublishedBytes = 0
   #kickScheduled = false
   #poison: WalError | undefined
@@ -81,8 +84,7 @@ export class Wal {
   readonly #publish = (): void => {
     this.#kickScheduled = false
     if (this.#unpublishedBytes === 0) return
-    this.#unpublishedBytes = 0
-    this.#native.kick(this.#handle)
+    this.#kick()
   }
   /** The getters' values once the handle is being given back. */
   #final: { firstLsn: number; lastLsn: number; durableLsn: number; epoch: number } | undefined
@@ -131,7 +133,8 @@ export class Wal {
 
   /** Last LSN given; 0 if none ever was. */
   get lastLsn(): number {
-    return this.#final?.lastLsn ?? this.#native.lastLsn(this.#handle)
+    if (this.#final !== undefined) return this.#final.lastLsn
+    return this.#staging?.lastLsn || this.#native.lastLsn(this.#handle)
   }
 
   /** Last LSN that is durable, with everything before it. */
@@ -317,11 +320,35 @@ export class Wal {
   /** Gives a record its LSN, or throws. The hot path: 100-byte records come by the million. */
   #admit(data: Uint8Array | string, durability: Durability): number {
     if (this.#state !== State.writable) throw this.#stateError('appending')
+    const staged = durability === this.#durability ? this.#stage(data) : 0
+    if (staged > 0) return staged
     const [bytes, length] = encode(data)
     const lsn = this.#native.append(this.#handle, bytes, length, durability)
     if (lsn < 0) throw this.#refused(lsn, 'appending', length)
     this.#admitted(lsn, length, durability)
     return lsn
+  }
+
+  /** Stages a small record, if this handle may; its LSN, or 0. */
+  #stage(data: Uint8Array | string): number {
+    const staging = this.#staging ?? this.#makeStaging()
+    let lsn = staging.put(data)
+    if (lsn === 0) {
+      if (!staging.isUsedUp) return 0
+      this.#kick()
+      lsn = staging.put(data)
+      if (lsn === 0) return 0
+    }
+    if (this.#durability !== Durability.none) this.#pending.owe(lsn)
+    this.#unpublishedBytes++
+    this.#publishSoon()
+    return lsn
+  }
+
+  #makeStaging(): Staging {
+    this.#staging = new Staging(this.#log.maxRecordBytes)
+    this.#native.stage(this.#handle, this.#staging.memory, this.#durability)
+    return this.#staging
   }
 
   /** All or nothing; not the hot path, so every string gets a buffer of its own. */
@@ -354,13 +381,21 @@ export class Wal {
     if (durability !== Durability.none) this.#pending.owe(lsn)
     // Empty records count too: zero means that nothing waits.
     this.#unpublishedBytes += length + 1
-    if (this.#unpublishedBytes > KICK_BYTES) {
-      this.#unpublishedBytes = 0
-      this.#native.kick(this.#handle)
-    } else if (!this.#kickScheduled) {
-      this.#kickScheduled = true
-      process.nextTick(this.#publish)
-    }
+    if (this.#unpublishedBytes > KICK_BYTES) this.#kick()
+    else this.#publishSoon()
+  }
+
+  #publishSoon(): void {
+    if (this.#kickScheduled) return
+    this.#kickScheduled = true
+    process.nextTick(this.#publish)
+  }
+
+  /** Publishes what waits, staged or not; what is staged next has a new lease, if there is one. */
+  #kick(): void {
+    this.#unpublishedBytes = 0
+    const leasedLsn = this.#native.kick(this.#handle)
+    this.#staging?.renew(leasedLsn)
   }
 
   /** The error of a call that native refused with a negative code. */

@@ -67,6 +67,7 @@ constexpr Function kFunctions[] = {
     {"append", append},
     {"appendBatch", append_batch},
     {"appendSync", append_sync},
+    {"stage", stage},
     {"kick", kick},
     {"flush", flush},
     {"ready", ready},

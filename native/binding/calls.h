@@ -9,6 +9,7 @@ namespace stonelog::binding {
 napi_value append(napi_env env, napi_callback_info info);
 napi_value append_batch(napi_env env, napi_callback_info info);
 napi_value append_sync(napi_env env, napi_callback_info info);
+napi_value stage(napi_env env, napi_callback_info info);
 napi_value kick(napi_env env, napi_callback_info info);
 
 // calls_requests.cc

@@ -137,13 +137,32 @@ napi_value append_sync(napi_env env, napi_callback_info info) {
   return lsn_value(env, lsn, code);
 }
 
+// (handle, memory, durability)
+napi_value stage(napi_env env, napi_callback_info info) {
+  Arguments<3> arguments(env, info);
+  const uint8_t durability = arguments.choice(2, kMostDurability);
+  void* memory = nullptr;
+  size_t size = 0;
+  if (!arguments.ok || napi_get_arraybuffer_info(env, arguments[1], &memory, &size) != napi_ok ||
+      size != sizeof(driver::Staging)) {
+    return nullptr;
+  }
+  Handle* handle = arguments.environment->open_handle(arguments[0]);
+  if (handle == nullptr || handle->log == nullptr || handle->staging != nullptr) return nullptr;
+  // The memory stays as long as the session may look at it.
+  if (napi_create_reference(env, arguments[1], 1, &handle->staging) != napi_ok) return nullptr;
+  handle->log->stage(&handle->session, static_cast<driver::Staging*>(memory),
+                     static_cast<log::Durability>(durability));
+  return nullptr;
+}
+
 // (handle)
 napi_value kick(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   if (!arguments.ok) return nullptr;
   Handle* handle = arguments.environment->open_handle(arguments[0]);
-  if (handle != nullptr && handle->log != nullptr) handle->log->kick();
-  return nullptr;
+  const bool writes = handle != nullptr && handle->log != nullptr;
+  return number(env, writes ? handle->log->kick(&handle->session) : uint64_t{0});
 }
 
 }  // namespace stonelog::binding

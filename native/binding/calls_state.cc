@@ -58,7 +58,8 @@ napi_value last_lsn(napi_env env, napi_callback_info info) {
   if (handle == nullptr) return refused;
   // From outside, what is durable is all that is seen.
   driver::Log* log = handle->log;
-  return number(env, log == nullptr ? handle->source()->durable_lsn() : log->last_lsn());
+  return number(env,
+                log == nullptr ? handle->source()->durable_lsn() : log->last_lsn(&handle->session));
 }
 
 napi_value durable_lsn(napi_env env, napi_callback_info info) {
@@ -83,7 +84,7 @@ napi_value stats(napi_env env, napi_callback_info info) {
   if (handle == nullptr) return arguments.refuse();
   driver::LogStats stats;
   if (handle->log != nullptr) {
-    stats = handle->log->stats();
+    stats = handle->log->stats(&handle->session);
   } else {
     stats.direct = handle->probe.direct;
     stats.file_system = handle->probe.file_system;

@@ -50,6 +50,8 @@ void Environment::remove_handle(Handle* handle) {
   for (const Ref<ReaderHandle>& reader : readers_.all()) {
     if (reader->handle.get() == handle) remove_reader(reader.get());
   }
+  if (handle->staging != nullptr) (void)napi_delete_reference(env_, handle->staging);
+  handle->staging = nullptr;
   handles_.remove(handle->id);
 }
 

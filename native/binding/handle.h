@@ -48,6 +48,7 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   int32_t id = 0;
   bool closing = false;  // close was asked for: every other call is refused
   bool told_poisoned = false;
+  napi_ref staging = nullptr;  // the memory of the session's; goes when the handle is removed
   struct Waiting {
     uint64_t request;
     bool flush;  // else: ready

@@ -20,6 +20,7 @@
 #include "driver/histogram.h"
 #include "driver/parker.h"
 #include "driver/source.h"
+#include "driver/staging.h"
 #include "driver/threads.h"
 #include "log/engine.h"
 #include "log/life.h"
@@ -89,7 +90,9 @@ class Log final : public Source {
     uint64_t told_lsn = 0;  // the durable LSN of the last progress
     bool told_poisoned = false;
     Code last_code = Code::ok;
-    Status refusal;  // why the last append was refused for want of a prepared segment
+    Status refusal;              // why the last append was refused for want of a prepared segment
+    Staging* staging = nullptr;  // its records, if it stages any; all of this durability
+    log::Durability durability = log::Durability::group;
   };
   void attach(Session* session);
   void detach(Session* session);
@@ -100,7 +103,12 @@ class Log final : public Source {
                         log::Durability durability, Code* code);
   // The calling thread carries the commit out itself where it can.
   uint64_t append_sync(Session* session, const uint8_t* data, size_t size, Code* code);
-  void kick();
+  // Where the session stages records from now on: kick() leases it LSNs for them. The memory stays
+  // until the session is detached.
+  void stage(Session* session, Staging* staging, log::Durability durability);
+  // Publishes what was appended and staged. The LSN that the next staged record will have; 0: none
+  // may be staged.
+  uint64_t kick(Session* session = nullptr);
   // Answers are given through the listener.
   void flush(Session* session, uint64_t request, uint64_t up_to);
   void ready(Session* session, uint64_t request);
@@ -109,10 +117,11 @@ class Log final : public Source {
   Status flush_and_wait();
   Status shut_down();  // once, after the last session is gone
 
-  uint64_t last_lsn();
+  // What the session has staged counts.
+  uint64_t last_lsn(Session* session = nullptr);
   uint64_t epoch();
   bool poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written);
-  LogStats stats();
+  LogStats stats(Session* session = nullptr);
   const OpenOptions& options() const { return options_; }
   log::RecoveryReport report();
 
@@ -179,6 +188,10 @@ class Log final : public Source {
   log::SegmentEntry entry_of(const log::Engine::Live& live) const;
   bool readable(log::SegmentEntry* entry, ReadableSegment* out);
   uint64_t finish_append(Session* session, uint64_t lsn, Code code);
+  uint64_t grant_lease(Session* session);
+  void end_lease();
+  void take_lease_away(std::unique_lock<std::mutex>* lock);
+  void settle(Session* session);
 
   io::FileSystem& fs_;
   const OpenOptions options_;
@@ -200,6 +213,8 @@ class Log final : public Source {
   std::vector<Recyclable> recyclable_;
   Status prepare_failure_;  // the last one
   std::vector<Session*> sessions_;
+  Session* lease_holder_ = nullptr;  // the only session, while it may stage records
+  uint64_t lease_first_lsn_ = 0;
   std::vector<Waiter> flush_waiters_;
   std::vector<Waiter> ready_waiters_;
   std::deque<Parker> committer_parkers_;  // one each

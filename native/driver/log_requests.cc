@@ -19,13 +19,19 @@ constexpr uint64_t kPreparationNs =
 }  // namespace
 
 void Log::attach(Session* session) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  take_lease_away(&lock);  // only one that is alone knows the next LSN
   session->told_lsn = session->own_lsn = engine_->durable_lsn();
   sessions_.push_back(session);
 }
 
 void Log::detach(Session* session) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (lease_holder_ == session) {
+    end_lease();
+    engine_->publish(now_ns());
+    wake_for_work();
+  }
   std::erase(sessions_, session);
   const auto of_session = [&](const Waiter& waiter) { return waiter.session == session; };
   std::erase_if(flush_waiters_, of_session);
@@ -54,6 +60,7 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
   }
   const uint32_t crc = crc32c::extend(0, data, size);
   const std::lock_guard<std::mutex> guard(mutex_);
+  end_lease();
   // The clock is read once per group; publishing notes when the last append came.
   const uint64_t now = engine_->has_open_group() ? 0 : now_ns();
   const uint64_t lsn = engine_->admit_one(data, size, crc, durability, now, code);
@@ -63,6 +70,7 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
 uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count,
                            log::Durability durability, Code* code) {
   std::unique_lock<std::mutex> lock(mutex_);
+  end_lease();
   const log::Admission admission = engine_->admit(records, count, durability, now_ns());
   *code = admission.code;
   const uint64_t last = admission.code == Code::ok ? admission.first_lsn + count - 1 : 0;
@@ -81,6 +89,7 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   log::RecordInput record{data, size, {}};
   format::sum_payload(data, size, &record.sum);
   std::unique_lock<std::mutex> lock(mutex_);
+  end_lease();
   const log::Admission admission = engine_->admit(&record, 1, log::Durability::group, now_ns());
   *code = admission.code;
   finish_append(session, admission.first_lsn, *code);
@@ -111,8 +120,9 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   return admission.first_lsn;
 }
 
-void Log::kick() {
+uint64_t Log::kick(Session* session) {
   std::unique_lock<std::mutex> lock(mutex_);
+  end_lease();
   const uint64_t now = now_ns();
   engine_->publish(now);
   const bool work = has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_;
@@ -120,13 +130,16 @@ void Log::kick() {
   if (work) wakes_++;
   if (work && spinner_ != nullptr) spinner_->notify();
   Parker* const idle = work && spinner_ == nullptr ? idle_committers_.take() : nullptr;
+  const uint64_t leased_lsn = grant_lease(session);
   lock.unlock();
   if (idle != nullptr) idle->wake_one();  // a system call: not under the lock
   if (chore) chores_.wake_one();
+  return leased_lsn;
 }
 
 void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  end_lease();
   if (up_to > engine_->last_lsn()) {
     session->listener->answer(request, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
     return;
@@ -147,6 +160,7 @@ void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
 
 void Log::ready(Session* session, uint64_t request) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  end_lease();
   if (engine_->poisoned()) {
     session->listener->answer(request, engine_->failure(), 0);
   } else if (engine_->ready()) {
@@ -278,8 +292,9 @@ Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
   return failure;
 }
 
-uint64_t Log::last_lsn() {
+uint64_t Log::last_lsn(Session* session) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (session != nullptr && lease_holder_ == session) end_lease();
   return engine_->last_lsn();
 }
 
@@ -317,8 +332,9 @@ std::vector<format::Hole> Log::holes() {
   return engine_->state().holes;
 }
 
-LogStats Log::stats() {
+LogStats Log::stats(Session* session) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (lease_holder_ == session) end_lease();
   LogStats out;
   out.counters = engine_->counters();
   out.pending_bytes = engine_->pending_bytes();

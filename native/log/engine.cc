@@ -156,6 +156,24 @@ uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_cr
   return lsn;
 }
 
+// Control groups may come in between: a few blocks are left for them in the ring and the segment. A
+// new segment in between only makes more room.
+bool Engine::has_room(uint64_t bytes, uint32_t records) const {
+  constexpr uint64_t kSpareBlocks = 16;
+  if (poisoned_ || closing() || last_lsn_ + records > format::kMaxLsn) return false;
+  if (options_.max_group_bytes < bytes || options_.max_group_records < records) return false;
+  if (pending_bytes_ + bytes + kRecordCharge * records > options_.queue_bytes) return false;
+  const uint64_t stream = bytes + format::kMaxRecordHeaderBytes * uint64_t{records};
+  const uint64_t spare = kSpareBlocks * options_.block_bytes;
+  const uint64_t file_bytes = 2 * group_file_bytes(stream, options_.block_bytes) + spare;
+  const uint64_t reserve = format::kControlReserveBlocks * uint64_t{options_.block_bytes};
+  return ring_has(file_bytes) && current().end + file_bytes + reserve <= current().place.file_bytes;
+}
+
+void Engine::lose(uint32_t records) {
+  if (poisoned_) last_lsn_ += records;
+}
+
 void Engine::note_record(Group* open, Durability durability) {
   const uint64_t index = next_group_ - 1;
   if (durability == Durability::group || durability == Durability::each) {

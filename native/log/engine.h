@@ -153,6 +153,11 @@ class Engine {
                      uint64_t now_ns, Code* code);
   void copy_payloads(const Admission& admission, const RecordInput* records, size_t count);
   void copied(const Admission& admission);
+  // Whether so many records of at most `bytes` in all would be admitted now and later, as long as
+  // nobody else appends.
+  bool has_room(uint64_t bytes, uint32_t records) const;
+  // After a failure: LSNs that were given away in advance name records that were never written.
+  void lose(uint32_t records);
   // Makes everything admitted so far visible to next_op: once per burst.
   void publish() { published_lsn_ = last_lsn_; }
   void publish(uint64_t now_ns) {

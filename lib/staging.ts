@@ -1,0 +1,81 @@
+// Records laid down from JavaScript itself. A call into native code costs more than copying a small
+// record, so the log leases LSNs to a handle that is the only one on it: records are copied here,
+// named by the leased LSNs, and admitted by one call for all of them. The layout and the protocol
+// are those of native/driver/staging.h.
+
+const RECORDS = 1024
+const BYTES = 64 * 1024
+const STATE_WORDS = 4
+/** Larger records gain nothing by it. */
+const MOST_RECORD_BYTES = 4096
+
+// Words of the state.
+const BUSY = 0
+const REVOKED = 1
+const COUNT = 2
+
+/**
+ * Invariants: a record is counted only when it is whole; the lease may be ended by another thread
+ * at any time, but not while BUSY is set.
+ */
+export class Staging {
+  /** What native looks at. */
+  readonly memory = new ArrayBuffer(4 * STATE_WORDS + 4 * RECORDS + BYTES)
+  readonly #state = new Int32Array(this.memory, 0, STATE_WORDS)
+  readonly #lengths = new Uint32Array(this.memory, 4 * STATE_WORDS, RECORDS)
+  readonly #bytes = Buffer.from(this.memory, 4 * STATE_WORDS + 4 * RECORDS, BYTES)
+  readonly #mostBytes: number
+  /** The LSN of the next record; 0: no lease. */
+  #next = 0
+  #count = 0
+  #end = 0
+
+  /** @param maxRecordBytes the log's: what is larger is refused elsewhere */
+  constructor(maxRecordBytes: number) {
+    this.#mostBytes = Math.min(MOST_RECORD_BYTES, maxRecordBytes)
+  }
+
+  /** Begins a lease, empty. @param firstLsn of its first record; 0: none was granted */
+  renew(firstLsn: number): void {
+    this.#next = firstLsn
+    this.#count = 0
+    this.#end = 0
+  }
+
+  /** The last LSN given by the current lease or before it; 0 if native must be asked. */
+  get lastLsn(): number {
+    if (this.#next === 0 || Atomics.load(this.#state, REVOKED) !== 0) return 0
+    return this.#next - 1
+  }
+
+  /** Whether a lease has come to its end: it can be renewed by publishing. */
+  get isUsedUp(): boolean {
+    return this.#next !== 0 && (this.#count === RECORDS || this.#end + this.#mostBytes > BYTES)
+  }
+
+  /** Copies the record; its LSN, or 0 if it cannot be staged. */
+  put(data: Uint8Array | string): number {
+    if (this.#next === 0 || this.#count === RECORDS) return 0
+    const isString = typeof data === 'string'
+    if (!isString && !(data instanceof Uint8Array)) return 0
+    // A UTF-16 unit makes three bytes at most.
+    const most = isString ? data.length * 3 : data.byteLength
+    // Nothing is staged of what may be a detached array: it is looked at elsewhere.
+    if (most === 0 || most > this.#mostBytes || this.#end + most > BYTES) return 0
+    const state = this.#state
+    Atomics.store(state, BUSY, 1)
+    if (Atomics.load(state, REVOKED) !== 0) {
+      Atomics.store(state, BUSY, 0)
+      this.#next = 0
+      return 0
+    }
+    let length = most
+    if (isString) length = this.#bytes.write(data, this.#end)
+    else this.#bytes.set(data, this.#end)
+    this.#lengths[this.#count++] = length
+    this.#end += length
+    state[COUNT] = this.#count
+    Atomics.store(state, BUSY, 0)
+    return this.#next++
+  }
+}

@@ -1,0 +1,166 @@
+// Records that a session stages under a lease of LSNs. The test lays them down as lib/staging.ts
+// does.
+#include <atomic>
+#include <thread>
+
+#include "log_fixture.h"
+
+using namespace stonelog;
+using namespace stonelog::test;
+
+namespace {
+
+struct Writer {
+  Staging staging{};
+  uint64_t next = 0;
+  uint32_t at = 0;
+
+  // The LSN, or 0 if there is no lease or no room in it.
+  uint64_t put(const std::string& text) {
+    if (next == 0 || staging.count == static_cast<int32_t>(Staging::kRecords) ||
+        at + text.size() > Staging::kBytes)
+      return 0;
+    __atomic_store_n(&staging.busy, 1, __ATOMIC_SEQ_CST);
+    const bool revoked = __atomic_load_n(&staging.revoked, __ATOMIC_SEQ_CST) != 0;
+    if (revoked) {
+      next = 0;
+    } else {
+      std::copy(text.begin(), text.end(), staging.bytes + at);
+      staging.lengths[staging.count] = static_cast<uint32_t>(text.size());
+      at += static_cast<uint32_t>(text.size());
+      staging.count++;
+    }
+    __atomic_store_n(&staging.busy, 0, __ATOMIC_SEQ_CST);
+    return revoked ? 0 : next++;
+  }
+  void renew(uint64_t leased) {
+    next = leased;
+    at = 0;
+  }
+};
+
+struct Fixture {
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  OpenOptions options = small_options(directory / "log");
+  Writer writer;
+
+  Fixture() {
+    options.queue_bytes = 1 << 20;
+    options.segment_bytes = 1 << 20;
+  }
+  void begin(OpenLog& open) {
+    open.log->stage(&open.session, &writer.staging, Durability::group);
+    writer.renew(open.log->kick(&open.session));
+    REQUIRE(writer.next == open.log->last_lsn() + 1);
+  }
+  static void check(OpenLog& open, uint64_t count) {
+    Status status;
+    const std::vector<std::string> records = open.read_all(&status);
+    REQUIRE(status.ok());
+    REQUIRE(records.size() == count);
+    for (size_t i = 0; i < count; i++) REQUIRE(records[i] == text_of(i + 1));
+  }
+};
+
+}  // namespace
+
+// ensures that what was staged gets the LSNs it was named by and becomes durable by a kick.
+TEST_CASE("staging: staged and admitted") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  for (uint64_t lsn = 1; lsn <= 300; lsn++) {
+    REQUIRE(f.writer.put(text_of(lsn)) == lsn);
+    if (lsn % 100 == 0) f.writer.renew(open.log->kick(&open.session));
+  }
+  REQUIRE(open.log->flush_and_wait().ok());
+  CHECK(open.log->last_lsn() == 300);
+  Fixture::check(open, 300);
+}
+
+// ensures that a record that is appended directly comes after those that were staged before it, and
+// ends the lease.
+TEST_CASE("staging: a direct append in between") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  REQUIRE(f.writer.put(text_of(1)) == 1);
+  Code code = Code::ok;
+  CHECK(open.log->append(&open.session, reinterpret_cast<const uint8_t*>(text_of(2).data()),
+                         text_of(2).size(), Durability::group, &code) == 2);
+  CHECK(f.writer.put("too late") == 0);
+  CHECK(open.append_sync(text_of(3)) == 3);
+  Fixture::check(open, 3);
+}
+
+// ensures that a second session takes the lease away and that LSNs stay unique and in order,
+// however its coming falls together with staging.
+TEST_CASE("staging: another thread opens the log meanwhile") {
+  for (int round = 0; round < 20; round++) {
+    Fixture f;
+    OpenLog open(f.fs, f.options);
+    f.begin(open);
+    std::atomic<bool> begun{false};
+    std::thread other([&] {
+      while (!begun.load()) sched_yield();
+      OpenLog second(f.fs, f.options);
+      CHECK(second.log == open.log);
+      const uint64_t given = second.log->last_lsn();
+      Code code = Code::ok;
+      const uint64_t lsn = second.append_sync("of the other", &code);
+      CHECK(code == Code::ok);
+      CHECK(lsn > given);
+    });
+    uint64_t last = 0;
+    uint64_t staged = 0;
+    for (int i = 0; i < 400; i++) {
+      uint64_t lsn = f.writer.put(text_of(7));
+      if (lsn != 0) {
+        staged++;
+      } else {
+        lsn = open.append(text_of(7));
+      }
+      begun = true;
+      if (lsn == 0) continue;  // the queue is full
+      CHECK(lsn > last);
+      last = lsn;
+      if (i % 64 == 63) f.writer.renew(open.log->kick(&open.session));
+    }
+    other.join();
+    REQUIRE(open.log->flush_and_wait().ok());
+    CHECK(staged > 0);
+    CHECK(open.log->last_lsn() == open.log->durable_lsn());
+  }
+}
+
+// ensures that a log that has stopped acknowledges nothing that was staged, and that the LSNs given
+// away count as given.
+TEST_CASE("staging: the log stops meanwhile") {
+  Fixture f;
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  REQUIRE(f.writer.put(text_of(1)) == 1);
+  f.fs.add({.operation = Operation::dsync_write});
+  f.writer.renew(open.log->kick(&open.session));
+  REQUIRE(f.writer.put(text_of(2)) == 2);
+  REQUIRE(f.writer.put(text_of(3)) == 3);
+  REQUIRE(open.wait_for([&] { return open.is_poisoned(); }));
+  f.writer.renew(open.log->kick(&open.session));
+  CHECK(f.writer.next == 0);
+  CHECK(open.log->last_lsn() == 3);
+  CHECK(open.log->durable_lsn() == 0);
+  uint64_t durable = 0;
+  uint64_t not_written = 0;
+  CHECK(open.is_poisoned(&durable, &not_written));
+  CHECK(not_written == 2);
+}
+
+// ensures that nothing is leased that the queue could not take, and that refusals go on as before.
+TEST_CASE("staging: no lease where there may be no room") {
+  Fixture f;
+  f.options.queue_bytes = 64 << 10;
+  OpenLog open(f.fs, f.options);
+  open.log->stage(&open.session, &f.writer.staging, Durability::group);
+  CHECK(open.log->kick(&open.session) == 0);
+}
