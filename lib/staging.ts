@@ -10,13 +10,13 @@ const STATE_WORDS = 4
 const MOST_RECORD_BYTES = 4096
 
 // Words of the state.
-const BUSY = 0
-const REVOKED = 1
-const COUNT = 2
+const ENDED = 0
+const COUNT = 1
+const TAKEN = 2
 
 /**
- * Invariants: a record is counted only when it is whole; the lease may be ended by another thread
- * at any time, but not while BUSY is set.
+ * Invariant: a record is counted only when it is whole. The lease may be ended by another thread at
+ * any time; a record that was counted before is admitted by whoever ends it.
  */
 export class Staging {
   /** What native looks at. */
@@ -25,13 +25,18 @@ export class Staging {
   readonly #lengths = new Uint32Array(this.memory, 4 * STATE_WORDS, RECORDS)
   readonly #bytes = Buffer.from(this.memory, 4 * STATE_WORDS + 4 * RECORDS, BYTES)
   readonly #mostBytes: number
+  readonly #awaitLog: () => void
   /** The LSN of the next record; 0: no lease. */
   #next = 0
   #count = 0
   #end = 0
 
-  /** @param maxRecordBytes the log's: what is larger is refused elsewhere */
-  constructor(maxRecordBytes: number) {
+  /**
+   * @param maxRecordBytes the log's: what is larger is refused elsewhere
+   * @param awaitLog takes the log's lock for a moment: who is ending a lease has done so then
+   */
+  constructor(maxRecordBytes: number, awaitLog: () => void) {
+    this.#awaitLog = awaitLog
     this.#mostBytes = Math.min(MOST_RECORD_BYTES, maxRecordBytes)
   }
 
@@ -44,7 +49,7 @@ export class Staging {
 
   /** The last LSN given by the current lease or before it; 0 if native must be asked. */
   get lastLsn(): number {
-    if (this.#next === 0 || Atomics.load(this.#state, REVOKED) !== 0) return 0
+    if (this.#next === 0 || Atomics.load(this.#state, ENDED) !== 0) return 0
     return this.#next - 1
   }
 
@@ -62,20 +67,24 @@ export class Staging {
     const most = isString ? data.length * 3 : data.byteLength
     // Nothing is staged of what may be a detached array: it is looked at elsewhere.
     if (most === 0 || most > this.#mostBytes || this.#end + most > BYTES) return 0
-    const state = this.#state
-    Atomics.store(state, BUSY, 1)
-    if (Atomics.load(state, REVOKED) !== 0) {
-      Atomics.store(state, BUSY, 0)
-      this.#next = 0
-      return 0
-    }
     let length = most
     if (isString) length = this.#bytes.write(data, this.#end)
     else this.#bytes.set(data, this.#end)
-    this.#lengths[this.#count++] = length
+    const count = this.#count
+    this.#lengths[count] = length
+    this.#state[COUNT] = count + 1
+    // After counting, in this order; the barrier in between is native's.
+    if (Atomics.load(this.#state, ENDED) !== 0) return this.#whenEnded(count)
+    this.#count = count + 1
     this.#end += length
-    state[COUNT] = this.#count
-    Atomics.store(state, BUSY, 0)
     return this.#next++
+  }
+
+  /** Whether the record was still taken: its LSN, or 0. */
+  #whenEnded(index: number): number {
+    const lsn = this.#next
+    this.#next = 0
+    this.#awaitLog()
+    return Atomics.load(this.#state, TAKEN) > index ? lsn : 0
   }
 }

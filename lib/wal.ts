@@ -346,7 +346,7 @@ export class Wal {
   }
 
   #makeStaging(): Staging {
-    this.#staging = new Staging(this.#log.maxRecordBytes)
+    this.#staging = new Staging(this.#log.maxRecordBytes, () => this.#native.epoch(this.#handle))
     this.#native.stage(this.#handle, this.#staging.memory, this.#durability)
     return this.#staging
   }

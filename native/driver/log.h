@@ -190,7 +190,7 @@ class Log final : public Source {
   uint64_t finish_append(Session* session, uint64_t lsn, Code code);
   uint64_t grant_lease(Session* session);
   void end_lease();
-  void take_lease_away(std::unique_lock<std::mutex>* lock);
+  void take_lease_away();
   void settle(Session* session);
 
   io::FileSystem& fs_;

@@ -19,8 +19,8 @@ constexpr uint64_t kPreparationNs =
 }  // namespace
 
 void Log::attach(Session* session) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  take_lease_away(&lock);  // only one that is alone knows the next LSN
+  const std::lock_guard<std::mutex> guard(mutex_);
+  take_lease_away();  // only one that is alone knows the next LSN
   session->told_lsn = session->own_lsn = engine_->durable_lsn();
   sessions_.push_back(session);
 }

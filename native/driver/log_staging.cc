@@ -1,54 +1,76 @@
 // Leases of LSNs to the only session of a log, and what becomes of the records it staged.
-#include <sched.h>
-
 #include "crc32c/crc32c.h"
 #include "driver/log.h"
 
+#if defined(__linux__)
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace stonelog::driver {
+
+namespace {
+
+// A full barrier on every thread of the process that is running.
+bool barrier_on_all_threads([[maybe_unused]] bool registering) {
+#if defined(__linux__)
+  const int command =
+      registering ? MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED : MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+  return syscall(SYS_membarrier, command, 0, 0) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool has_barrier() {
+  static const bool has = barrier_on_all_threads(true);
+  return has;
+}
 
 // With the lock held. The next record staged by the session is to have the LSN returned; 0: none.
 uint64_t Log::grant_lease(Session* session) {
   Staging* const staging = session == nullptr ? nullptr : session->staging;
-  if (staging == nullptr || lease_holder_ != nullptr || sessions_.size() != 1) return 0;
+  if (staging == nullptr || lease_holder_ != nullptr || sessions_.size() != 1 || !has_barrier())
+    return 0;
   if (session->durability == log::Durability::each ||
       !engine_->has_room(Staging::kBytes, Staging::kRecords)) {
     return 0;
   }
   lease_holder_ = session;
   lease_first_lsn_ = engine_->last_lsn() + 1;
-  staging->count = 0;
-  __atomic_store_n(&staging->revoked, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&staging->count, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&staging->taken, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&staging->ended, 0, __ATOMIC_SEQ_CST);
   return lease_first_lsn_;
 }
 
 // With the lock held, on the thread of the session that holds the lease, or when its JavaScript
-// runs no more: it is not in the middle of a record.
+// runs no more.
 void Log::end_lease() {
   if (lease_holder_ == nullptr) return;
   Session* const holder = lease_holder_;
   lease_holder_ = nullptr;
-  __atomic_store_n(&holder->staging->revoked, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&holder->staging->ended, 1, __ATOMIC_SEQ_CST);
   settle(holder);
 }
 
-// On any other thread. The lock is released while a record is being copied: the holder's
-// environment might end just then, which needs it.
-void Log::take_lease_away(std::unique_lock<std::mutex>* lock) {
-  while (lease_holder_ != nullptr) {
-    Staging* const staging = lease_holder_->staging;
-    __atomic_store_n(&staging->revoked, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&staging->busy, __ATOMIC_SEQ_CST) == 0) return end_lease();
-    lock->unlock();
-    sched_yield();
-    lock->lock();
-  }
+// With the lock held, on any other thread.
+void Log::take_lease_away() {
+  if (lease_holder_ == nullptr) return;
+  __atomic_store_n(&lease_holder_->staging->ended, 1, __ATOMIC_SEQ_CST);
+  (void)barrier_on_all_threads(false);
+  end_lease();
 }
 
 // Admits what was staged. It was leased where there was room for it, so nothing but a failure of
 // the log refuses it.
 void Log::settle(Session* session) {
-  const Staging& staging = *session->staging;
-  const auto count = static_cast<uint32_t>(staging.count);
+  Staging& staging = *session->staging;
+  const auto count = static_cast<uint32_t>(__atomic_load_n(&staging.count, __ATOMIC_ACQUIRE));
+  __atomic_store_n(&staging.taken, static_cast<int32_t>(count), __ATOMIC_SEQ_CST);
   if (count == 0) return;
   const uint64_t now = now_ns();
   Code code = count <= Staging::kRecords && engine_->last_lsn() + 1 == lease_first_lsn_

@@ -79,9 +79,22 @@ bool decode_group_header(const uint8_t* content, uint32_t block_bytes, GroupHead
          header->durable_lsn <= header->first_lsn + header->count;
 }
 
+// Whole sectors are copied, in pieces that become a few vector moves each; the next sector
+// overwrites what the stamp left behind. A copy of 500 bytes by itself takes twice as long.
 void unstamp(const uint8_t* sectors, size_t count, uint8_t* content) {
-  for (size_t i = 0; i < count; i++)
-    std::memcpy(content + i * kContentBytes, sectors + i * kSectorBytes, kContentBytes);
+  constexpr size_t kPiece = 64;
+  if (count == 0) return;
+  for (size_t i = 0; i + 1 < count; i++) {
+    const uint8_t* const from = sectors + i * kSectorBytes;
+    uint8_t* const to = content + i * kContentBytes;
+    for (size_t at = 0; at < kSectorBytes; at += kPiece) {
+      uint8_t piece[kPiece];
+      std::memcpy(piece, from + at, kPiece);
+      std::memcpy(to + at, piece, kPiece);
+    }
+  }
+  std::memcpy(content + (count - 1) * kContentBytes, sectors + (count - 1) * kSectorBytes,
+              kContentBytes);
 }
 
 }  // namespace stonelog::format

@@ -12,30 +12,36 @@ namespace {
 
 struct Writer {
   Staging staging{};
+  Log* log = nullptr;
+  uint64_t first = 0;
   uint64_t next = 0;
   uint32_t at = 0;
+  uint32_t count = 0;
 
   // The LSN, or 0 if there is no lease or no room in it.
   uint64_t put(const std::string& text) {
-    if (next == 0 || staging.count == static_cast<int32_t>(Staging::kRecords) ||
-        at + text.size() > Staging::kBytes)
-      return 0;
-    __atomic_store_n(&staging.busy, 1, __ATOMIC_SEQ_CST);
-    const bool revoked = __atomic_load_n(&staging.revoked, __ATOMIC_SEQ_CST) != 0;
-    if (revoked) {
+    if (next == 0 || count == Staging::kRecords || at + text.size() > Staging::kBytes) return 0;
+    std::copy(text.begin(), text.end(), staging.bytes + at);
+    staging.lengths[count] = static_cast<uint32_t>(text.size());
+    __atomic_store_n(&staging.count, static_cast<int32_t>(count + 1), __ATOMIC_RELEASE);
+    // Only for the compiler: the barrier is the other side's.
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&staging.ended, __ATOMIC_RELAXED) != 0) {
       next = 0;
-    } else {
-      std::copy(text.begin(), text.end(), staging.bytes + at);
-      staging.lengths[staging.count] = static_cast<uint32_t>(text.size());
-      at += static_cast<uint32_t>(text.size());
-      staging.count++;
+      const uint64_t lsn = first + count;
+      // The log's lock is free only when `taken` is final.
+      (void)log->durable_lsn();
+      return static_cast<uint32_t>(__atomic_load_n(&staging.taken, __ATOMIC_SEQ_CST)) > count ? lsn
+                                                                                              : 0;
     }
-    __atomic_store_n(&staging.busy, 0, __ATOMIC_SEQ_CST);
-    return revoked ? 0 : next++;
+    at += static_cast<uint32_t>(text.size());
+    count++;
+    return next++;
   }
   void renew(uint64_t leased) {
-    next = leased;
+    first = next = leased;
     at = 0;
+    count = 0;
   }
 };
 
@@ -50,6 +56,7 @@ struct Fixture {
     options.segment_bytes = 1 << 20;
   }
   void begin(OpenLog& open) {
+    writer.log = open.log;
     open.log->stage(&open.session, &writer.staging, Durability::group);
     writer.renew(open.log->kick(&open.session));
     REQUIRE(writer.next == open.log->last_lsn() + 1);
