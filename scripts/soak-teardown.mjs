@@ -4,9 +4,10 @@
 // each the log must open, undamaged, with everything that was acknowledged.
 //
 //   npm run soak:teardown -- [--count N] [--processes N] [--collections N] [--variant asan|tsan]
-//                            [--seed N]
+//                            [--visitors N] [--seed N]
 //
-// N: 1000 terminated threads, 1000 processes, 1000 rounds of collection. Prints the seed; the
+// N: 1000 terminated threads, 1000 processes, 1000 rounds of collection, 1000 threads that open and
+// close the log that this thread writes to until they are terminated. Prints the seed; the
 // moments are the machine's affair, so a seed repeats the plan and not the outcome.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,7 +18,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { preload } from './sanitizer.mjs'
-import { STEPS } from './soak/steps.mjs'
+import { OPTIONS, STEPS } from './soak/steps.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const work = join(root, `build/tmp/soak-${process.pid}`)
@@ -35,7 +36,7 @@ function randomOf(seed) {
 
 /** Opens what was left and reads it; throws if anything acknowledged is not there. */
 async function check(Wal, directory, last) {
-  const wal = await Wal.open(directory, { segmentBytes: 128 * 1024, minFreeBytes: 0 })
+  const wal = await Wal.open(directory, OPTIONS)
   try {
     if (wal.recovery.verdict === 'corrupt') throw new Error('recovery says corrupt')
     if (wal.durableLsn < last) throw new Error(`${last} was acknowledged, not ${wal.durableLsn}`)
@@ -49,20 +50,26 @@ async function check(Wal, directory, last) {
   }
 }
 
+/** A thread that begins a step; `failed` rejects if it ends by itself. */
+function startThread(step, directory) {
+  const last = new Int32Array(new SharedArrayBuffer(4))
+  const worker = new Worker(new URL('soak/worker.mjs', import.meta.url), {
+    workerData: { step, directory, last },
+  })
+  const failed = once(worker, 'error').then(([error]) => {
+    throw error
+  })
+  failed.catch(() => {})
+  return { worker, last, failed, begun: Promise.race([once(worker, 'message'), failed]) }
+}
+
 async function terminateThreads(Wal, count, random) {
   for (let i = 0; i < count; i++) {
     const step = STEPS[i % STEPS.length]
     const directory = join(work, `thread-${step}`)
     mkdirSync(directory, { recursive: true })
-    const last = new Int32Array(new SharedArrayBuffer(4))
-    const worker = new Worker(new URL('soak/worker.mjs', import.meta.url), {
-      workerData: { step, directory, last },
-    })
-    const failed = once(worker, 'error').then(([error]) => {
-      throw error
-    })
-    failed.catch(() => {})
-    await Promise.race([once(worker, 'message'), failed])
+    const { worker, last, failed, begun } = startThread(step, directory)
+    await begun
     await Promise.race([sleep(random() * 12), failed])
     await worker.terminate()
     // A thread's log may be closing still; whoever opens it then waits for that.
@@ -111,6 +118,64 @@ async function collect(count, wrapper) {
   return Number(out)
 }
 
+/** Writes some records without waiting and notes under which LSN each must be found. */
+async function writeSome(wal, sent, count) {
+  for (let i = 0; i < count; i++) {
+    const text = `of the main thread, ${sent.size}`
+    try {
+      const lsn = wal.write(text)
+      if (sent.has(lsn)) throw new Error(`LSN ${lsn} was given twice`)
+      sent.set(lsn, text)
+    } catch (error) {
+      if (error.code !== 'WAL_BACKPRESSURE') throw error
+      await wal.ready()
+    }
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Reads back what was written since the last time, all of it, and releases it. */
+async function compare(wal, sent) {
+  await wal.flush()
+  let next = Math.max(wal.firstLsn, Math.min(...sent.keys()))
+  for await (const { lsn, data } of wal.read({ from: next, to: wal.durableLsn })) {
+    if (lsn !== next++) throw new Error(`${lsn} follows ${next - 2}`)
+    const text = sent.get(lsn)
+    if (text !== undefined && text !== data.toString()) throw new Error(`${lsn} is ${data}`)
+    sent.delete(lsn)
+  }
+  if (sent.size > 0) throw new Error(`${sent.size} records are not where they were written`)
+  await wal.truncateBefore(wal.durableLsn)
+}
+
+/** Threads open, write to and close the log this thread writes to, and are terminated meanwhile. */
+async function visit(Wal, count, random) {
+  const directory = join(work, 'visited')
+  mkdirSync(directory, { recursive: true })
+  const wal = await Wal.open(directory, OPTIONS)
+  const visitors = []
+  const sent = new Map()
+  for (let i = 0; i < count; i++) {
+    const visitor = startThread('visiting', directory)
+    visitors.push(visitor)
+    const until = performance.now() + random() * 10
+    do await writeSome(wal, sent, Math.ceil(random() * 200))
+    while (performance.now() < until)
+    await visitor.begun
+    // While one alone is there leases come and go; while there are more there is none.
+    if (visitors.length === 3 || random() < 0.5) {
+      for (const { worker } of visitors.splice(0)) await worker.terminate()
+    }
+    await writeSome(wal, sent, 50)
+    await Promise.race([...visitors.map(({ failed }) => failed), undefined])
+    if (i % 20 === 19 || i + 1 === count) await compare(wal, sent)
+  }
+  for (const { worker } of visitors) await worker.terminate()
+  await wal.close()
+  await check(Wal, directory, wal.durableLsn)
+  return count
+}
+
 /** Runs this script again with the sanitizer's runtime loaded. */
 function rerun(variant) {
   const { missing, wrapper, env } = preload(variant)
@@ -128,6 +193,7 @@ async function main() {
       count: { type: 'string', default: '1000' },
       processes: { type: 'string', default: '1000' },
       collections: { type: 'string', default: '1000' },
+      visitors: { type: 'string', default: '1000' },
       seed: { type: 'string', default: String(Date.now() % 1e9) },
       variant: { type: 'string' },
     },
@@ -145,6 +211,7 @@ async function main() {
     'threads terminated': () => terminateThreads(Wal, Number(values.count), random),
     'processes ended': () => endProcesses(Wal, Number(values.processes), random, wrapper),
     'rounds of collection': () => collect(Number(values.collections), wrapper),
+    'visitors terminated': () => visit(Wal, Number(values.visitors), random),
   }
   let [passed, failed] = [0, 0]
   for (const [name, part] of Object.entries(parts)) {

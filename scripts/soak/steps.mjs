@@ -1,7 +1,7 @@
 // The steps of a log's life, each repeated until its environment is ended in the middle of it.
 import { Wal } from '../../dist/index.js'
 
-const OPTIONS = { segmentBytes: 128 * 1024, minFreeBytes: 0 }
+export const OPTIONS = { segmentBytes: 128 * 1024, minFreeBytes: 0 }
 
 export const STEPS = [
   'opening',
@@ -12,6 +12,7 @@ export const STEPS = [
   'truncating',
   'verifying',
   'flushing',
+  'writing',
   'closing',
   'following',
 ]
@@ -84,11 +85,40 @@ const turns = {
     }
     await wal.flush()
   },
+  async writing(wal, acknowledged) {
+    await stage(wal, 300)
+    acknowledged(wal.durableLsn)
+    await new Promise((resolve) => setImmediate(resolve))
+  },
+}
+
+/** Writes without waiting: most of it is staged, and admitted by the end of the turn of the loop. */
+async function stage(wal, count) {
+  for (let i = 0; i < count; i++) {
+    try {
+      wal.write(`staged ${i}`)
+    } catch (error) {
+      if (error.code !== 'WAL_BACKPRESSURE') throw error
+      await wal.ready()
+    }
+  }
+}
+
+/** A handle beside those of other threads, for a moment only: a lease ends and can be given again. */
+async function visit(directory, begun) {
+  begun()
+  for (;;) {
+    const wal = await Wal.open(directory, OPTIONS)
+    await stage(wal, 5)
+    await new Promise((resolve) => setImmediate(resolve))
+    await stage(wal, 5)
+    await wal.close()
+  }
 }
 
 /**
  * Lives until it is ended.
- * @param {string} step one of STEPS
+ * @param {string} step one of STEPS, or `visiting`
  * @param {string} directory
  * @param {() => void} begun called when the step has begun
  * @param {(lsn: number) => void} acknowledged called with each LSN that was acknowledged
@@ -105,7 +135,10 @@ export async function live(step, directory, begun, acknowledged) {
       await wal.close()
     }
   }
+  if (step === 'visiting') return visit(directory, begun)
   const wal = await Wal.open(directory, OPTIONS)
+  // A process that ends at once ends with these staged.
+  if (step === 'writing') await stage(wal, 50)
   if (step === 'following') {
     await burst(wal, 'followed', acknowledged)
     const reader = await Wal.open(directory, { readOnly: true })
