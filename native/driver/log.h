@@ -191,7 +191,7 @@ class Log final : public Source {
   uint64_t grant_lease(Session* session);
   void end_lease();
   void take_lease_away();
-  void settle(Session* session);
+  void settle(Session* session, uint32_t count);
 
   io::FileSystem& fs_;
   const OpenOptions options_;

@@ -23,6 +23,10 @@ bool barrier_on_all_threads([[maybe_unused]] bool registering) {
 #endif
 }
 
+uint32_t counted(const Staging& staging) {
+  return static_cast<uint32_t>(__atomic_load_n(&staging.count, __ATOMIC_ACQUIRE));
+}
+
 }  // namespace
 
 bool has_barrier() {
@@ -54,22 +58,31 @@ void Log::end_lease() {
   Session* const holder = lease_holder_;
   lease_holder_ = nullptr;
   __atomic_store_n(&holder->staging->ended, 1, __ATOMIC_SEQ_CST);
-  settle(holder);
+  settle(holder, counted(*holder->staging));
 }
 
-// With the lock held, on any other thread.
+// With the lock held, on any other thread. A record may be counted after the first barrier. On
+// processors that reorder stores its bytes may be seen later than its count, but not later than the
+// second barrier.
 void Log::take_lease_away() {
   if (lease_holder_ == nullptr) return;
-  __atomic_store_n(&lease_holder_->staging->ended, 1, __ATOMIC_SEQ_CST);
-  (void)barrier_on_all_threads(false);
-  end_lease();
+  Session* const holder = lease_holder_;
+  lease_holder_ = nullptr;
+  __atomic_store_n(&holder->staging->ended, 1, __ATOMIC_SEQ_CST);
+  const bool ended = barrier_on_all_threads(false);
+  const uint32_t count = counted(*holder->staging);
+  // Without a barrier it is not known what was staged, so none of it may be acknowledged.
+  if ((!ended || !barrier_on_all_threads(false)) && !engine_->poisoned()) {
+    engine_->poison(Status::of(Code::io, "the kernel refused a barrier that it had offered"));
+    progressed();
+  }
+  settle(holder, count);
 }
 
 // Admits what was staged. It was leased where there was room for it, so nothing but a failure of
 // the log refuses it.
-void Log::settle(Session* session) {
+void Log::settle(Session* session, uint32_t count) {
   Staging& staging = *session->staging;
-  const auto count = static_cast<uint32_t>(__atomic_load_n(&staging.count, __ATOMIC_ACQUIRE));
   __atomic_store_n(&staging.taken, static_cast<int32_t>(count), __ATOMIC_SEQ_CST);
   if (count == 0) return;
   const uint64_t now = now_ns();

@@ -6,7 +6,8 @@
 // Protocol: JavaScript copies a record, counts it, and then looks at `ended`. Whoever ends the
 // lease sets `ended` and then looks at the count, from another thread with a barrier on all threads
 // of the process in between (membarrier), so that the copying side needs none: either the record is
-// counted for the one who ends the lease, or JavaScript sees that it has ended. What was taken
+// counted for the one who ends the lease, or JavaScript sees that it has ended. A second barrier
+// stands between looking at the count and at the records. What was taken
 // stands in `taken`, final once the log's lock is free: a record beyond it was not admitted.
 // lib/staging.ts is the other side.
 #pragma once

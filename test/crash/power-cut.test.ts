@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Wal, type WalError } from 'stonelog'
 import { expect, it } from 'vitest'
-import { errorOf, lsnsFrom, open, quiet, readTexts } from '../fixtures/log.js'
+import { errorOf, lsnsFrom, open, quiet, readTexts, untilMetFirst } from '../fixtures/log.js'
 import { mountAgain, mountNew, shutDown } from '../fixtures/mount.js'
 import { ended, start } from '../fixtures/process.js'
 
@@ -52,19 +52,21 @@ it.for(['ext4', 'xfs'] as const)(
 it('a device that fails stops the log: pending appends say what became of them, and nothing follows', async ({
   skip,
 }) => {
-  const made = mountNew('ext4', 64 * MIB)
-  if ('reason' in made) return skip(made.reason)
-  const directory = join(made.directory, 'wal')
   const options = { segmentBytes: MIB, minFreeBytes: 0 }
-  const wal = await Wal.open(directory, options)
-  for (let i = 1; i <= 50; i++) await wal.append(`record ${i}`)
-  await quiet(wal) // or zeroing ahead or the idle watermark would fail first
-  if (!shutDown(made.directory)) return skip('no xfs_io to shut the file system down')
-  const pending = await Promise.all(
-    Array.from({ length: 20 }, () => wal.append('lost?').catch((error: WalError) => error)),
-  )
+  const { made, directory, wal, errors } = await untilMetFirst(async () => {
+    const made = mountNew('ext4', 64 * MIB)
+    if ('reason' in made) return skip(made.reason)
+    const directory = join(made.directory, 'wal')
+    const wal = await Wal.open(directory, options)
+    for (let i = 1; i <= 50; i++) await wal.append(`record ${i}`)
+    await quiet(wal)
+    if (!shutDown(made.directory)) return skip('no xfs_io to shut the file system down')
+    const pending = await Promise.all(
+      Array.from({ length: 20 }, () => wal.append('lost?').catch((error: WalError) => error)),
+    )
+    return { made, directory, wal, errors: pending as WalError[] }
+  })
   // All were given their LSN. The first went to the device; from some on none did.
-  const errors = pending as WalError[]
   expect(errors.map(({ code, lsn, epoch }) => [code, lsn, epoch])).toEqual(
     lsnsFrom(51, 70).map((lsn) => ['WAL_IO', lsn, wal.epoch]),
   )
@@ -88,18 +90,20 @@ it('a device that fails stops the log: pending appends say what became of them, 
   expect(kept.length).toBeLessThanOrEqual(50 + outcomes.lastIndexOf('indeterminate') + 1)
   expect(again.epoch).toBeGreaterThan(wal.epoch)
   await again.close()
-}, 60_000)
+}, 120_000)
 
 it('an appendSync that the device fails names the LSN it was given', async ({ skip }) => {
-  const made = mountNew('ext4', 64 * MIB)
-  if ('reason' in made) return skip(made.reason)
   const options = { segmentBytes: MIB, minFreeBytes: 0 }
-  const wal = await Wal.open(join(made.directory, 'wal'), options)
-  wal.appendSync('first')
-  await quiet(wal) // or zeroing ahead or the idle watermark would fail first
-  if (!shutDown(made.directory)) return skip('no xfs_io to shut the file system down')
-  const error = await errorOf(() => wal.appendSync('second'))
-  expect(error).toMatchObject({
+  const { wal, errors } = await untilMetFirst(async () => {
+    const made = mountNew('ext4', 64 * MIB)
+    if ('reason' in made) return skip(made.reason)
+    const wal = await Wal.open(join(made.directory, 'wal'), options)
+    wal.appendSync('first')
+    await quiet(wal)
+    if (!shutDown(made.directory)) return skip('no xfs_io to shut the file system down')
+    return { wal, errors: [await errorOf(() => wal.appendSync('second'))] }
+  })
+  expect(errors[0]).toMatchObject({
     code: 'WAL_IO',
     outcome: 'indeterminate',
     lsn: 2,
@@ -107,4 +111,4 @@ it('an appendSync that the device fails names the LSN it was given', async ({ sk
   })
   expect(wal.durableLsn).toBe(1)
   await errorOf(wal.close())
-})
+}, 120_000)

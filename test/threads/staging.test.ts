@@ -42,6 +42,7 @@ it('a thread that stands still after writing keeps no other one from opening the
   await wal.append('the first, which brings a lease')
   const shared = new Int32Array(new SharedArrayBuffer(12))
   const worker = new Worker(script('opening-worker.mjs'), { workerData: { directory, shared } })
+  const exit = once(worker, 'exit') // which may be while this thread waits for the flush
   Atomics.wait(shared, 1, 0, 10_000)
   expect(wal.write('staged')).toBe(2)
   Atomics.store(shared, 0, 1)
@@ -50,7 +51,7 @@ it('a thread that stands still after writing keeps no other one from opening the
   expect(Atomics.load(shared, 2)).toBe(3)
   expect(wal.write('after it')).toBe(4)
   expect(await wal.flush()).toBe(4)
-  await once(worker, 'exit')
+  await exit
   const texts: string[] = []
   for await (const { data } of wal.read()) texts.push(data.toString())
   expect(texts).toEqual([
