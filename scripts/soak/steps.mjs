@@ -92,7 +92,7 @@ const turns = {
   },
 }
 
-/** Writes without waiting: most of it is staged, and admitted by the end of the turn of the loop. */
+/** Writes without waiting: most of it is staged, and admitted when the turn of the loop ends. */
 async function stage(wal, count) {
   for (let i = 0; i < count; i++) {
     try {
@@ -104,7 +104,7 @@ async function stage(wal, count) {
   }
 }
 
-/** A handle beside those of other threads, for a moment only: a lease ends and can be given again. */
+/** A handle beside another thread's, for a moment only: its lease ends and can be given again. */
 async function visit(directory, begun) {
   begun()
   for (;;) {
