@@ -414,6 +414,10 @@ Code Engine::set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_
                       uint64_t* group_index) {
   if (poisoned_) return Code::poisoned;
   if (closing()) return Code::closed;
+  // What was given up may be gone; nor is there a head in what does not exist yet.
+  if (first_lsn < state_.first_lsn || first_sequence < state_.first_sequence ||
+      first_lsn > last_lsn_ + 1 || first_sequence > current().place.sequence)
+    return Code::bad_argument;
   ControlWriter content;
   content.head(first_lsn, first_sequence);
   if (!control_fits(content.stream().size(), 3)) {  // a watermark, a close and one block to spare

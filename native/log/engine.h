@@ -168,7 +168,8 @@ class Engine {
   bool has_unpublished() const { return published_lsn_ < last_lsn_; }
   // Everything up to the last record is to become durable without waiting for company or interval.
   void demand_all();
-  // Records a new head; the index of the control group to wait for in *group.
+  // Records a new head, not before the present one; the index of the control group to wait for in
+  // *group.
   Code set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_ns, uint64_t* group);
   // Ends the current segment, if it holds records, so that all of it can be released later.
   Code rotate(uint64_t now_ns);

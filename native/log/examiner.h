@@ -4,6 +4,7 @@
 // can be kept behind damage).
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ class Examiner {
   Status load_all();
   Status judge_header(LoadedSegment* loaded);
   void find_aliens();
+  bool is_superseded(uint64_t sequence) const;
   void judge_files();
   void find_chain();
   Status move_head_on();
@@ -65,6 +67,10 @@ class Examiner {
   void note(uint32_t evidence, uint64_t segment, uint64_t offset, const std::string& reason);
   uint64_t proven_end(size_t k, uint64_t* last_lsn) const;
   const LoadedSegment& link(size_t k) const { return *chain_[k]; }
+  // Fresh memory costs its zeroing: no more of it than the file can fill.
+  static size_t window_of(const format::SegmentHeader& header) {
+    return static_cast<size_t>(std::min<uint64_t>(kScanWindowBytes, header.file_bytes));
+  }
 
   io::FileSystem& fs_;
   const std::string directory_;

@@ -313,8 +313,6 @@ void note_group(const format::GroupHeader& header, uint64_t sequence, TailEviden
   if (header.count > 0) {
     evidence->highest_lsn = std::max(evidence->highest_lsn, header.first_lsn + header.count - 1);
   }
-  if (header.kind == GroupKind::control && (header.flags & format::kCloses) != 0)
-    evidence->closes = true;
 }
 
 void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHeader& header,
@@ -346,6 +344,8 @@ void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHe
 
 Status scan_tail(io::File& file, const format::SegmentHeader& header, uint64_t from, uint64_t to,
                  size_t window_bytes, TailEvidence* evidence) {
+  // Fresh memory costs its zeroing: no more of it than there is to read.
+  if (to > from) window_bytes = static_cast<size_t>(std::min<uint64_t>(window_bytes, to - from));
   FileWindow window(file, header.block_bytes, window_bytes);
   for (uint64_t at = from; at < to;) {
     const size_t wanted = static_cast<size_t>(std::min<uint64_t>(window_bytes, to - at));

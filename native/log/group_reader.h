@@ -160,7 +160,6 @@ struct TailEvidence {
   bool damaged = false;
   uint64_t damaged_offset = 0;
   bool short_file = false;
-  bool closes = false;         // a close group survives there
   bool headless = false;       // sectors survive of a group whose header does not
   uint64_t covered_end = 0;    // end of the last group whose header survives
   uint64_t watermark_lsn = 0;  // the highest durable LSN stated there

@@ -38,6 +38,25 @@ void rebuild_header(FileWindow* window, uint32_t smallest_block, LoadedSegment* 
   }
 }
 
+// Whether a validly stamped sector of any life lies in its place anywhere behind the first block:
+// then the file is a segment, though its beginning is not that of one.
+Status find_stamp(io::File& file, uint32_t block_bytes, uint64_t size, bool* found) {
+  FileWindow window(file, block_bytes, 256 << 10);
+  for (uint64_t at = block_bytes; at < size && !*found; at += block_bytes) {
+    const uint8_t* block = nullptr;
+    size_t got = 0;
+    Status status = window.view(at, block_bytes, &block, &got);
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < got / format::kSectorBytes && !*found; i++) {
+      const uint8_t* const sector = block + i * format::kSectorBytes;
+      const format::SectorState state =
+          format::check_sector(sector, at / format::kSectorBytes + i, 0);
+      *found = state == format::SectorState::older;
+    }
+  }
+  return {};
+}
+
 // The sectors of a header block that is larger than the smallest one are judged as all others are.
 Status judge_rest_of_header(FileWindow* window, LoadedSegment* out) {
   const uint32_t bytes = out->header.block_bytes;
@@ -130,6 +149,12 @@ Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe
   out->header_state = format::decode_segment_header(padded.data(), &out->header, &out->version);
   status = judge_rest_of_header(&window, out);
   if (!status.ok()) return status;
+  if (out->header_state == format::HeaderState::not_a_log) {
+    bool ours = false;
+    status = find_stamp(*file, probe.block_size, out->size, &ours);
+    if (!status.ok()) return status;
+    if (ours) out->header_state = format::HeaderState::damaged;
+  }
   if (out->header_state == format::HeaderState::damaged)
     rebuild_header(&window, probe.block_size, out);
   if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {

@@ -153,15 +153,19 @@ class Cleaner {
     return (examination_->tail_end + block - 1) / block * block;
   }
 
+  size_t copy_bytes(const SegmentEntry& last) const {
+    return static_cast<size_t>(std::min<uint64_t>(kCopyBytes, tail_file_end(last) - last.end));
+  }
+
   // Whether the copy holds the tail as it is now.
   Status compare(const SegmentEntry& last, io::File& there, bool* same) {
     std::unique_ptr<io::File> source;
     const std::string from = options_.directory + "/" + segment_name(last.header.sequence);
     Status status = fs_.open(from, io::Access::read, options_.probe.direct, 0, &source);
-    AlignedBuffer mine(kCopyBytes);
-    AlignedBuffer kept(kCopyBytes);
-    *same = true;
     const uint64_t end = tail_file_end(last);
+    AlignedBuffer mine(copy_bytes(last));
+    AlignedBuffer kept(copy_bytes(last));
+    *same = true;
     for (uint64_t at = last.end; status.ok() && *same && at < end; at += kCopyBytes) {
       size_t got = 0;
       size_t got_kept = 0;
@@ -183,7 +187,7 @@ class Cleaner {
       status = fs_.open(to, io::Access::create, options_.probe.direct, options_.file_mode, &target);
     if (!status.ok()) return status;
     const uint64_t end = tail_file_end(last);
-    AlignedBuffer buffer(kCopyBytes);
+    AlignedBuffer buffer(copy_bytes(last));
     for (uint64_t at = last.end; status.ok() && at < end;) {
       size_t got = 0;
       const size_t wanted = static_cast<size_t>(std::min<uint64_t>(kCopyBytes, end - at));

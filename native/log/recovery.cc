@@ -101,7 +101,8 @@ Status Examiner::open_file(const LoadedSegment& loaded, bool sync,
       fs_.open(directory_ + "/" + loaded.name, io::Access::read, probe_.direct, 0, file);
   if (!status.ok()) return std::move(status).at(loaded.sequence, 0);
   if (!sync || !policy_.sync) return {};
-  // Nothing is believed, or shown to anyone, that a power cut could still take back.
+  // Nothing is believed, or shown to anyone, that a power cut could still take back. Names need no
+  // sync here: a file takes records only once its own is durable.
   status = (*file)->sync();
   if (status.ok()) status = (*file)->evict();
   return std::move(status).at(loaded.sequence, 0);
@@ -160,10 +161,19 @@ void Examiner::find_aliens() {
   }
 }
 
+// Whether a later life cut the file as a whole: it only was not moved aside yet.
+bool Examiner::is_superseded(uint64_t sequence) const {
+  return std::any_of(chain_.begin(), chain_.end(), [&](const LoadedSegment* segment) {
+    return segment->life_start() && segment->start.predecessor.sequence < sequence &&
+           sequence < segment->sequence;
+  });
+}
+
 // What is wrong with files as a whole; what salvage accepted before is no news.
 void Examiner::judge_files() {
   for (const LoadedSegment& loaded : loaded_) {
     const std::vector<uint64_t>& salvaged = out_->state.salvaged;
+    if (is_superseded(loaded.sequence)) continue;
     if (loaded.alien)
       note(kInconsistent, loaded.sequence, 0,
            "the file is a segment of another log, or another segment");

@@ -55,7 +55,7 @@ Status Examiner::move_head_on() {
   std::unique_ptr<io::File> file;
   Status status = open_file(tip, !tip.closed(), &file);
   if (!status.ok()) return status;
-  GroupReader reader(*file, tip.header, kScanWindowBytes);
+  GroupReader reader(*file, tip.header, window_of(tip.header));
   Expectation expected;
   expected.any = true;
   GroupView view;

@@ -66,7 +66,7 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
   std::unique_ptr<io::File> file;
   Status status = open_file(loaded, false, &file);
   if (!status.ok()) return status;
-  GroupReader reader(*file, loaded.header, kScanWindowBytes);
+  GroupReader reader(*file, loaded.header, window_of(loaded.header));
   GroupView view;
   Expectation any;
   any.any = true;
@@ -224,16 +224,12 @@ Status Examiner::salvage_all() {
       out_->dead.push_back(loaded.name);
       continue;
     }
+    if (is_superseded(loaded.sequence)) continue;
     format::Predecessor end;
-    bool superseded = false;  // cut as a whole by a later life
     for (size_t k = 0; k < chain_.size(); k++) {
       const format::Predecessor& stated = link(k).start.predecessor;
-      if (!link(k).life_start()) continue;
-      if (stated.sequence == loaded.sequence) end = stated;
-      superseded =
-          superseded || (stated.sequence < loaded.sequence && loaded.sequence < link(k).sequence);
+      if (link(k).life_start() && stated.sequence == loaded.sequence) end = stated;
     }
-    if (superseded) continue;
     Status status;
     bool used = loaded.started() || loaded.start_defect != Defect::nothing;
     if (!used) status = find_use(loaded, &used);

@@ -28,33 +28,32 @@ struct RecoveryRow {
   const char* name;
   uint32_t evidence;  // the bit that selects the row; 0: always
   Verdict verdict;
-  bool closed;
   const char* why;  // why the verdict is safe
 };
 
 inline constexpr std::array<RecoveryRow, 10> kRecoveryTable = {{
-    {"missing-segment", kMissingSegment, Verdict::corrupt, false,
+    {"missing-segment", kMissingSegment, Verdict::corrupt,
      "a segment is named by its successor's start group or by a seal only after it was durable"},
-    {"short-file", kShortFile, Verdict::corrupt, false,
+    {"short-file", kShortFile, Verdict::corrupt,
      "a file gets its full size, synced, before it gets its name"},
-    {"damaged-header", kDamagedHeader, Verdict::corrupt, false,
+    {"damaged-header", kDamagedHeader, Verdict::corrupt,
      "the header block is written and synced before the file gets its name, and never again"},
-    {"damaged-sector", kDamagedSector, Verdict::corrupt, false,
+    {"damaged-sector", kDamagedSector, Verdict::corrupt,
      "a sector is written whole or not at all, so a crash leaves it valid, unwritten or of an "
      "older life"},
-    {"inconsistent", kInconsistent, Verdict::corrupt, false,
+    {"inconsistent", kInconsistent, Verdict::corrupt,
      "a block is written once in the life of its segment, so no crash mixes contents that "
      "contradict"},
-    {"seal-contradicted", kSealContradicted, Verdict::corrupt, false,
+    {"seal-contradicted", kSealContradicted, Verdict::corrupt,
      "a seal, a close or an accepted end is written only after everything before it was durable"},
-    {"below-watermark", kBelowWatermark, Verdict::corrupt, false,
+    {"below-watermark", kBelowWatermark, Verdict::corrupt,
      "a group states as durable only what the device had confirmed before the group was submitted"},
-    {"torn-tail", kTrailing, Verdict::torn_tail, false,
+    {"torn-tail", kTrailing, Verdict::torn_tail,
      "groups in flight may survive in part or in any order; none of them was acknowledged, since "
      "what was "
      "acknowledged lies before the first gap"},
-    {"closed", kClosed, Verdict::clean, true, "the close group or its seal ends the log"},
-    {"open-end", 0, Verdict::clean, false, "nothing of this life lies behind the last whole group"},
+    {"closed", kClosed, Verdict::clean, "the close group or its seal ends the log"},
+    {"open-end", 0, Verdict::clean, "nothing of this life lies behind the last whole group"},
 }};
 
 constexpr const RecoveryRow& decide(uint32_t evidence) {

@@ -94,7 +94,7 @@ void Examiner::pass_group(const GroupView& view, SegmentEntry* entry) {
 
 Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntry* entry) {
   const LoadedSegment& segment = link(k);
-  GroupReader reader(file, segment.header, kScanWindowBytes);
+  GroupReader reader(file, segment.header, window_of(segment.header));
   const uint64_t limit =
       end != 0 ? std::min(end, segment.header.file_bytes) : segment.header.file_bytes;
   uint64_t at = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};

@@ -70,6 +70,8 @@ class Run {
     log_.options.zero_piece_bytes = 32 << 10;
     log_.options.zero_ahead_bytes = 64 << 10;
     log_.options.prepare_ahead = 1;
+    log_.options.bulk_bytes = 32 << 10;  // so that the large records make a bulk load
+    log_.options.bulk_sync_bytes = 64 << 10;
     log_.all_chores = true;
     log_.on_write = [this](const log::Op& op) { submitted(op); };
     log_.on_completion = [this] { note(); };
@@ -95,6 +97,8 @@ class Run {
   bool hit() const { return log_.fs.faults_fired() > 0; }
 
   void submitted(const log::Op& op) {
+    if (log_.options.dsync && op.mode == io::WriteMode::plain)
+      coverage.add("groups written plainly");
     format::GroupHeader group;
     if (!format::decode_group_header(op.parts[0], log_.options.block_bytes, &group))
       return model_.fail("a group is submitted whose header cannot be decoded");

@@ -96,8 +96,9 @@ void Simulation::admit_one() {
   payload_.resize(size);
   fill_payload(model_.life(), lsn, payload_.data(), size);
   Code code = Code::ok;
+  const log::Durability wish = durability();
   const uint64_t given = engine_->admit_one(
-      payload_.data(), size, crc32c::extend(0, payload_.data(), size), durability(), now_, &code);
+      payload_.data(), size, crc32c::extend(0, payload_.data(), size), wish, now_, &code);
   if (code != Code::ok) {
     if (given != 0 || engine_->last_lsn() != lsn - 1)
       model_.fail("a refused record was given an LSN");
@@ -107,6 +108,7 @@ void Simulation::admit_one() {
   if (space_was_refused_) coverage_.add("resumed after no space");
   space_was_refused_ = false;
   model_.admitted(given, {size});
+  note_wish(wish, given);
   counters_.records++;
   if (random_.chance(70)) engine_->publish();
 }
@@ -137,13 +139,15 @@ void Simulation::admit_batch() {
     copy.records[i].size = sizes[i];
     format::sum_payload(copy.records[i].data, sizes[i], &copy.records[i].sum);
   }
-  copy.admission = engine_->admit(copy.records.data(), count, durability(), now_);
+  const log::Durability wish = durability();
+  copy.admission = engine_->admit(copy.records.data(), count, wish, now_);
   if (copy.admission.code != Code::ok) {
     note_refusal(copy.admission.code);
     if (engine_->last_lsn() != lsn - 1) model_.fail("a refused batch was given an LSN");
     return;
   }
   model_.admitted(copy.admission.first_lsn, sizes);
+  note_wish(wish, engine_->last_lsn());
   counters_.records += count;
   if (copy.admission.copy_pending) copies_.push_back(std::move(copy));
   if (random_.chance(70)) engine_->publish();
@@ -156,6 +160,38 @@ void Simulation::finish_copy() {
   engine_->copy_payloads(copy.admission, copy.records.data(), copy.records.size());
   engine_->copied(copy.admission);
   copies_.erase(copies_.begin() + static_cast<ptrdiff_t>(at));
+}
+
+void Simulation::note_wish(log::Durability durability, uint64_t last_lsn) {
+  if (durability == log::Durability::group || durability == log::Durability::each)
+    wishes_.push_back(last_lsn);
+}
+
+bool Simulation::is_wished(uint64_t first_lsn, uint64_t last_lsn) {
+  bool wished = false;
+  for (; !wishes_.empty() && wishes_.front() <= last_lsn; wishes_.pop_front())
+    wished = wished || wishes_.front() >= first_lsn;
+  return wished;
+}
+
+void Simulation::note_write(const log::Op& op, const format::GroupHeader& group,
+                            const std::string& path) {
+  const uint64_t last_lsn = group.first_lsn + group.count - 1;
+  if (group.count > 0) {
+    if (group.first_lsn != model_.submitted_lsn() + 1)
+      model_.fail("groups are not submitted in LSN order");
+    for (int i = 0; i < op.part_count; i++) model_.submitted(op.parts[i], op.sizes[i], last_lsn);
+  }
+  const bool wished = group.count > 0 && is_wished(group.first_lsn, last_lsn);
+  const bool bulk = wished && engine_options_.dsync && op.mode == io::WriteMode::plain;
+  Unacknowledged pending{op.group, op.segment, path, op.offset, 0, 0, group.count > 0, bulk};
+  for (int i = 0; i < op.part_count; i++) {
+    pending.size += op.sizes[i];
+    pending.crc = crc32c::extend(pending.crc, op.parts[i], op.sizes[i]);
+  }
+  unacknowledged_.push_back(std::move(pending));
+  if (bulk) coverage_.add("bulk groups written plainly");
+  if (op.stamped) coverage_.add("groups stamped ahead");
 }
 
 void Simulation::start_op() {
@@ -177,21 +213,7 @@ void Simulation::start_op() {
     if (!format::decode_group_header(op.parts[0], engine_options_.block_bytes, &group)) {
       model_.fail("a group is submitted whose header cannot be decoded");
     }
-    if (op.kind == OpKind::write && group.count > 0) {
-      if (group.first_lsn != model_.submitted_lsn() + 1)
-        model_.fail("groups are not submitted in LSN order");
-      for (int i = 0; i < op.part_count; i++) {
-        model_.submitted(op.parts[i], op.sizes[i], group.first_lsn + group.count - 1);
-      }
-    }
-    if (op.kind == OpKind::write) {
-      Unacknowledged pending{op.group, op.segment, path, op.offset, 0, 0, group.count > 0};
-      for (int i = 0; i < op.part_count; i++) {
-        pending.size += op.sizes[i];
-        pending.crc = crc32c::extend(pending.crc, op.parts[i], op.sizes[i]);
-      }
-      unacknowledged_.push_back(std::move(pending));
-    }
+    if (op.kind == OpKind::write) note_write(op, group, path);
     running.ticket = fs_.begin_write(path, op.offset, parts, op.part_count, op.mode);
   }
   if (running_.size() >= 2) deep_pipelines_++;
@@ -348,6 +370,7 @@ void Simulation::note_progress() {
 // Ensures that what the engine calls durable is: at this moment, not only if a crash happens to
 // come. From then on the disk itself watches over it.
 void Simulation::check_durable() {
+  uint64_t bulk = 0;
   while (!unacknowledged_.empty() && unacknowledged_.front().index < engine_->durable_groups()) {
     const Unacknowledged& group = unacknowledged_.front();
     if (!fs_.is_durable(group.path, group.offset, group.size, group.crc)) {
@@ -356,8 +379,11 @@ void Simulation::check_durable() {
     }
     if (group.records) fs_.guard(group.path, group.sequence, group.offset + group.size);
     proven_groups_++;
+    bulk += group.bulk ? 1 : 0;
     unacknowledged_.pop_front();
   }
+  if (bulk > 0) coverage_.add("bulk groups acknowledged", bulk);
+  if (bulk > 1) coverage_.add("syncs shared by bulk groups");
 }
 
 // Everything that can happen without new records happens.

@@ -140,6 +140,7 @@ void Simulation::recover() {
   pending_heads_.clear();
   recyclable_.clear();
   unacknowledged_.clear();
+  wishes_.clear();
   space_was_refused_ = false;
   prepare_wanted_ = false;
   fs_.clear_faults();

@@ -75,6 +75,7 @@ class Simulation {
     uint64_t size;
     uint32_t crc;
     bool records;
+    bool bulk;  // to be acknowledged, but written plainly: by a sync alone
   };
   struct PendingHead {
     Head head;
@@ -147,6 +148,9 @@ class Simulation {
   void live();
   void add_faults();
   void note_refusal(Code code);
+  void note_wish(log::Durability durability, uint64_t last_lsn);
+  bool is_wished(uint64_t first_lsn, uint64_t last_lsn);
+  void note_write(const log::Op& op, const format::GroupHeader& group, const std::string& path);
   void check_durable();
   void step();
   void admit_one();
@@ -206,6 +210,7 @@ class Simulation {
   std::vector<Recyclable> recyclable_;
   std::vector<uint8_t> payload_;
   std::deque<Unacknowledged> unacknowledged_;
+  std::deque<uint64_t> wishes_;  // LSNs, not submitted yet, that are to be acknowledged durable
   Coverage coverage_;
   bool observing_ = false;
   bool space_was_refused_ = false;

@@ -10,6 +10,7 @@
 #include "log/recovery_table.h"
 #include "log/segment_file.h"
 #include "sim/sim_log.h"
+#include "sim/simulation.h"
 
 using namespace stonelog;
 using namespace stonelog::log;
@@ -139,7 +140,7 @@ TEST_CASE("recovery: every row of the table") {
     Status status = f.log.examine(kVerify);
     CHECK(f.log.report().row == std::string(row.name));
     CHECK(f.log.report().verdict == row.verdict);
-    if (row.verdict == Verdict::clean) CHECK(f.log.report().closed == row.closed);
+    if (row.verdict == Verdict::clean) CHECK(f.log.report().closed == (row.evidence == kClosed));
     CHECK(status.code == (row.verdict == Verdict::corrupt ? Code::corrupt : Code::ok));
     if (!status.ok()) CHECK(status.segment > 0);
     CHECK(f.log.fs.disk().looks_like(before));
@@ -268,7 +269,7 @@ TEST_CASE("recovery: not a log and newer version are their own errors") {
   Fixture foreign;
   foreign.append(1);
   foreign.log.power_cut();
-  const std::vector<uint8_t> text(4096, 'x');
+  const std::vector<uint8_t> text(foreign.log.fs.disk().find(foreign.log.path(1))->size, 'x');
   foreign.log.fs.damage(foreign.log.path(1), 0, text.data(), text.size());
   CHECK(foreign.log.examine(kSalvage).code == Code::not_a_log);
 
@@ -281,6 +282,99 @@ TEST_CASE("recovery: not a log and newer version are their own errors") {
   format::SegmentHeader header;
   uint32_t version = 0;
   REQUIRE(format::decode_segment_header(block, &header, &version) == format::HeaderState::damaged);
+}
+
+// ensures that a segment is known by its sectors where nothing is left of its first block: that is
+// damage, which the modes for damage get over.
+TEST_CASE("recovery: a segment whose beginning is overwritten is damaged, not foreign") {
+  // The header; header, seal and start group.
+  for (const uint64_t bytes : {uint64_t{4096}, kFirstGroup + 4096}) {
+    INFO(bytes);
+    Fixture f;
+    f.append(3);
+    f.log.rotate();
+    f.append(2);
+    f.log.wait_idle();
+    f.log.power_cut();
+    const std::vector<uint8_t> junk(bytes, 'x');
+    f.log.fs.damage(f.log.path(1), 0, junk.data(), junk.size());
+    const sim::Disk before = f.log.fs.disk();
+    CHECK(f.log.open().code == Code::corrupt);
+    CHECK(f.log.report().row == "damaged-header");
+    CHECK(f.log.fs.disk().looks_like(before));
+    if (bytes == 4096) {
+      REQUIRE(f.log.open(kPointInTime).ok());
+      f.check_records(1, 5);
+      f.log.fs.restore(before);
+    }
+    REQUIRE(f.log.open(kSalvage).ok());
+    if (bytes == 4096)
+      f.check_records(1, 5);
+    else
+      f.check_records(4, 5);
+    CHECK(f.log.append("record 6") == 6);
+    f.log.run();
+    f.log.power_cut();
+    REQUIRE(f.log.open().ok());
+    CHECK(f.log.report().last_lsn == 6);
+  }
+}
+
+// ensures that a file which a life cut, but could not move aside, is not judged any more.
+TEST_CASE("recovery: damage in a file that was cut and not moved is no news") {
+  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+    Fixture f;
+    f.append(3);
+    f.log.rotate();
+    f.append(2);
+    f.log.wait_idle();
+    f.log.power_cut();
+    if (policy.damage == OnDamage::cut) {
+      f.log.flip(1, Fixture::group(3) + 140);
+      f.log.flip(2, 50);
+    } else {  // nothing tells whose it is
+      f.log.zero(2, 512, kFirstGroup + 4096);
+      f.log.flip(2, 50);
+    }
+    f.log.fs.add({sim::kRenames, 0, 1000, EIO, ".wal", sim::Effect::nothing});
+    REQUIRE(f.log.open(policy).ok());
+    CHECK(f.log.fs.faults_fired() > 0);
+    const uint64_t last = f.log.report().last_lsn;
+    f.log.fs.clear_faults();
+    f.log.power_cut();
+    CHECK(f.log.fs.disk().find(f.log.path(2)) != nullptr);
+    Status status = f.log.open();
+    REQUIRE_MESSAGE(status.ok(), sim::describe_status(status));
+    CHECK(f.log.report().last_lsn == last);
+    CHECK(f.log.fs.disk().find(f.log.path(2)) == nullptr);
+    CHECK(f.log.append("new") == last + 1);
+  }
+}
+
+// ensures that what was given up does not come back, and that a head lies in the log.
+TEST_CASE("recovery: the head only moves on") {
+  Fixture f;
+  SimLog& log = f.log;
+  for (int i = 0; i < 3; i++) {
+    log.append("a record");
+    log.run();
+    log.rotate();
+  }
+  uint64_t group = 0;
+  CHECK(log.engine->set_head(3, 3, log.now_ns, &group) == Code::ok);
+  CHECK(log.engine->set_head(3, 3, log.now_ns, &group) == Code::ok);
+  const uint64_t last = group;
+  const uint64_t wrong[][2] = {{2, 2}, {2, 3}, {3, 2}, {5, 4}, {4, 5}};
+  for (const auto& [lsn, sequence] : wrong) {
+    CHECK(log.engine->set_head(lsn, sequence, log.now_ns, &group) == Code::bad_argument);
+  }
+  CHECK(group == last);
+  CHECK(log.engine->state().first_lsn == 3);
+  CHECK(log.engine->state().first_sequence == 3);
+  log.run();
+  log.power_cut();
+  REQUIRE(log.open().ok());
+  CHECK(log.report().first_lsn == 3);
 }
 
 TEST_CASE("recovery: foreign names are left alone") {

@@ -13,6 +13,15 @@ export const FILE_MUTANTS = [
     by: 'simulator',
   },
   {
+    name: 'directory-sync-unchecked',
+    defence: 'a segment whose directory could not be synced takes no records',
+    danger: 'acknowledged records in a file whose name a power cut takes',
+    file: 'native/log/segment_file.cc',
+    find: 'status = fs.sync_directory(spec.directory);',
+    replace: '(void)fs.sync_directory(spec.directory);',
+    by: 'simulator',
+  },
+  {
     name: 'start-of-a-life-not-synced',
     defence: 'a life’s start group is durable before anything else of it',
     danger: 'acknowledged records in a segment without a beginning',
