@@ -46,13 +46,16 @@ const EVERY_BYTE_ARGS = {
 }
 
 const sum = { passed: 0, failed: 0, skipped: 0 }
+let since = performance.now()
 
-/** Adds one part's counts and says what it came to. */
+/** Adds one part's counts and says what it came to, and what it took with its build. */
 function count(part, passed, failed, skipped) {
   sum.passed += passed
   sum.failed += failed
   sum.skipped += skipped
-  console.log(`${part}: ${passed} passed, ${failed} failed, ${skipped} skipped`)
+  const seconds = Math.round((performance.now() - since) / 1000)
+  since = performance.now()
+  console.log(`${part}: ${passed} passed, ${failed} failed, ${skipped} skipped (${seconds} s)`)
 }
 
 function skip(name, reason) {

@@ -7,6 +7,10 @@
 
 #include "io/host.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace stonelog::driver {
 
 namespace {
@@ -27,6 +31,19 @@ Pool& pool() {
   return *only;
 }
 
+// AddressSanitizer knows nothing of memory that is mapped and pooled: it is told here.
+void forbid([[maybe_unused]] const Slab& slab) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_poison_memory_region(slab.data(), slab.capacity());
+#endif
+}
+
+void allow([[maybe_unused]] const Slab& slab) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(slab.data(), slab.capacity());
+#endif
+}
+
 }  // namespace
 
 Slab::Slab(size_t capacity) : capacity_((capacity + kUnitBytes - 1) / kUnitBytes * kUnitBytes) {
@@ -35,7 +52,10 @@ Slab::Slab(size_t capacity) : capacity_((capacity + kUnitBytes - 1) / kUnitBytes
   data_ = static_cast<uint8_t*>(mapped);
 }
 
-Slab::~Slab() { io::unmap_pages(data_, capacity_); }
+Slab::~Slab() {
+  allow(*this);  // whatever is mapped there next
+  io::unmap_pages(data_, capacity_);
+}
 
 SlabUser::SlabUser() {
   Pool& of = pool();
@@ -64,6 +84,7 @@ std::unique_ptr<Slab> take_slab(size_t capacity) {
       std::unique_ptr<Slab> slab = std::move(from.slabs[i]);
       from.slabs.erase(from.slabs.begin() + static_cast<ptrdiff_t>(i));
       from.bytes -= has;
+      allow(*slab);
       return slab;
     }
   }
@@ -77,6 +98,7 @@ void give_back(std::unique_ptr<Slab> slab) {
   const std::lock_guard<std::mutex> guard(to.mutex);
   if (to.users == 0 || to.bytes + slab->capacity() > kKeptBytes) return;
   to.bytes += slab->capacity();
+  forbid(*slab);
   to.slabs.push_back(std::move(slab));
 }
 

@@ -75,7 +75,7 @@ bool decode_group_header(const uint8_t* content, uint32_t block_bytes, GroupHead
   return known && header->file_bytes >= block_bytes &&
          header->file_bytes == group_file_bytes(header->stored_bytes, block_bytes) &&
          header->count <= header->raw_bytes && header->first_lsn >= 1 &&
-         header->first_lsn + header->count <= kMaxLsn + 1 &&
+         header->first_lsn <= kMaxLsn + 1 && header->first_lsn + header->count <= kMaxLsn + 1 &&
          header->durable_lsn <= header->first_lsn + header->count;
 }
 

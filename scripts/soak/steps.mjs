@@ -1,7 +1,11 @@
 // The steps of a log's life, each repeated until its environment is ended in the middle of it.
 import { Wal } from '../../dist/index.js'
 
-export const OPTIONS = { segmentBytes: 128 * 1024, minFreeBytes: 0 }
+/** Of a step's log. Small segments, but for what stages: a lease needs room for all of it. */
+export function optionsOf(step) {
+  const stages = step === 'writing' || step === 'visiting'
+  return { segmentBytes: (stages ? 4096 : 128) * 1024, minFreeBytes: 0 }
+}
 
 export const STEPS = [
   'opening',
@@ -108,7 +112,7 @@ async function stage(wal, count) {
 async function visit(directory, begun) {
   begun()
   for (;;) {
-    const wal = await Wal.open(directory, OPTIONS)
+    const wal = await Wal.open(directory, optionsOf('visiting'))
     await stage(wal, 5)
     await new Promise((resolve) => setImmediate(resolve))
     await stage(wal, 5)
@@ -127,7 +131,7 @@ export async function live(step, directory, begun, acknowledged) {
   if (step === 'opening' || step === 'closing') {
     if (step === 'opening') begun()
     for (;;) {
-      const wal = await Wal.open(directory, OPTIONS)
+      const wal = await Wal.open(directory, optionsOf(step))
       if (step === 'closing') {
         void burst(wal, 'closed', acknowledged).catch(() => {})
         begun()
@@ -136,7 +140,7 @@ export async function live(step, directory, begun, acknowledged) {
     }
   }
   if (step === 'visiting') return visit(directory, begun)
-  const wal = await Wal.open(directory, OPTIONS)
+  const wal = await Wal.open(directory, optionsOf(step))
   // A process that ends at once ends with these staged.
   if (step === 'writing') await stage(wal, 50)
   if (step === 'following') {
