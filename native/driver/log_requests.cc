@@ -110,7 +110,7 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   }
   // What others have appended meanwhile, a seal that is due, or the idle watermark some time after
   // this: a committer must be at work, or wait for that time.
-  const bool more = !engine_->drained() || engine_->live().size() > 1;
+  const bool more = !engine_->drained() || engine_->live_count() > 1;
   if (more || engine_->next_deadline(now_ns()) < armed_deadline_ns_) wake_committer();
   if (engine_->durable_lsn() < admission.first_lsn) {
     *code = session->last_code = Code::io;  // admitted, but its fate is not known
@@ -205,7 +205,7 @@ Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
   }
   engine_->demand_all();
   wake_committer();
-  while (!engine_->poisoned() && engine_->live().size() > 1) {
+  while (!engine_->poisoned() && engine_->live_count() > 1) {
     const uint32_t ticket = progress_.prepare();
     lock->unlock();
     progress_.wait(ticket, UINT64_MAX);
@@ -338,7 +338,7 @@ LogStats Log::stats(Session* session) {
   LogStats out;
   out.counters = engine_->counters();
   out.pending_bytes = engine_->pending_bytes();
-  out.segments = catalog_.entries().size() + engine_->live().size();
+  out.segments = catalog_.entries().size() + engine_->live_count();
   out.prepared_segments = engine_->prepared_count();
   out.recycled_segments = recyclable_.size();
   out.zeroed_bytes = zeroed_bytes_;

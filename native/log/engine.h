@@ -233,6 +233,7 @@ class Engine {
     bool final;  // finished and durable as a whole
   };
   std::vector<Live> live() const;
+  size_t live_count() const { return live_.size(); }
   struct Sealed {
     uint64_t sequence;
     uint64_t first_lsn;
