@@ -87,8 +87,14 @@ Status Log::check_place() {
   io::Lock* const held = lock_.get();
   lock.unlock();
   Status status = look_at_directory(held);
-  for (size_t i = 0; status.ok() && i < files.size(); i++)
+  for (size_t i = 0; status.ok() && i < files.size(); i++) {
     status = look_at_file(files[i].sequence, files[i].bytes, files[i].file);
+    if (status.ok()) continue;
+    // Not of the files in use any more: it was sealed meanwhile, and then it may have been
+    // released.
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (headers_.count(files[i].sequence) == 0) status = {};
+  }
   lock.lock();
   looks_--;
   if (looks_ == 0) retired_.clear();

@@ -104,6 +104,34 @@ TEST_CASE("preparation: a wait for space ends when preparing fails for another r
   CHECK(status.error == EIO);
 }
 
+// ensures that a segment that is sealed and released while the preparer looks whether the files are
+// in place is not taken for one that somebody else moved.
+TEST_CASE("preparation: a segment is released during the look at the files in use") {
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  OpenLog open(fs, small_options(directory / "log"));
+  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  const std::string first_file = "/" + log::segment_name(1);
+  std::atomic<bool> armed{true};
+  Hang hang(fs, [&](Operation operation, const std::string& path) {
+    return operation == Operation::identity && path.ends_with(first_file) && armed.exchange(false);
+  });
+  // The first rotation has the preparer look; the first segment is not sealed yet then, or it was
+  // sealed sooner and is not looked at, which proves nothing.
+  Code code = Code::ok;
+  while (open.log->stats().counters.seals < 2) {
+    (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
+    if (code == Code::backpressure) usleep(1000);
+  }
+  uint64_t first = 0;
+  REQUIRE(open.log->truncate_before(open.log->last_lsn(), &first).ok());
+  REQUIRE(first > 1);
+  hang.release();
+  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  CHECK(!open.is_poisoned());
+  CHECK(open.append_sync("goes on", &code) > 0);
+}
+
 // ensures that a process that may have no more threads gets an error, and keeps running.
 TEST_CASE("threads: the system refuses one") {
   const int result = in_child([] {
