@@ -92,6 +92,7 @@ size_t ReadAhead::lend(uint64_t offset, size_t size, const uint8_t** data) {
     next_fetch_ = offset;
     fetch_next();
     piece = find(offset);
+    if (piece == nullptr) return 0;  // no thread fetches it
   } else {
     fetch_next();
   }

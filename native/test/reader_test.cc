@@ -1,5 +1,9 @@
 // Reading what is far longer than what is read ahead: groups that lie across pieces, that are
 // larger than all of them, or that are damaged in one of them.
+#include <sys/syscall.h>
+
+#include <cstdlib>
+
 #include "log_fixture.h"
 
 using namespace stonelog;
@@ -115,6 +119,35 @@ TEST_CASE("reader: a flipped byte in a bulk-written log") {
   CHECK(status.offset == sector_at);
   CHECK(records.size() > 100);
   f.check(records, 1);
+}
+
+// ensures that a process that may have no more threads reads all the same, without reading ahead.
+// In a process of its own: one that was forked would believe in the threads of its parent.
+TEST_CASE("reader: the system refuses the threads that read ahead") {
+  constexpr const char* kName = "STONELOG_TEST_WITHOUT_THREADS";
+  const auto read = [](const char* directory) {
+    if (!refuse(SYS_clone3, ENOSYS) || !refuse(SYS_clone, EAGAIN)) return cannot_try;
+    Fixture f;
+    f.options.directory = directory;
+    ReadOnlyLog* log = nullptr;
+    log::RecoveryReport report;
+    if (!ReadOnlyLog::open(f.fs, f.options, &log, &report).ok()) return 1;
+    Status status;
+    const size_t count = OpenLog::read_from(log, 1, &status).size();
+    return status.ok() && count == 1200 ? 0 : 2;
+  };
+  if (const char* directory = std::getenv(kName)) _exit(read(directory));
+  Fixture f;
+  {
+    OpenLog open(f.fs, f.options);
+    f.load(open);
+  }
+  const int result = in_child([&] {
+    (void)setenv(kName, f.options.directory.c_str(), 1);
+    (void)execl("/proc/self/exe", "native-tests", "-tc=reader: the system refuses*", nullptr);
+    return 3;
+  });
+  if (result != cannot_try) CHECK(result == 0);
 }
 
 // ensures that memory is kept for a replay only while there is one.
