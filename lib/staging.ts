@@ -3,11 +3,22 @@
 // named by the leased LSNs, and admitted by one call for all of them. The layout and the protocol
 // are those of native/driver/staging.h.
 
+import { isUint8Array } from 'node:util/types'
+
 const RECORDS = 1024
 const BYTES = 64 * 1024
 const STATE_WORDS = 4
 /** Larger records gain nothing by it. */
 const MOST_RECORD_BYTES = 4096
+
+/**
+ * How many bytes a Uint8Array has, whatever a subclass says of it. What only poses as one is not
+ * staged: looking at it would run its code in the middle of a record.
+ */
+const byteLengthOf = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  'byteLength',
+)!.get as (this: Uint8Array) => number
 
 // Words of the state.
 const ENDED = 0
@@ -62,9 +73,9 @@ export class Staging {
   put(data: Uint8Array | string): number {
     if (this.#next === 0 || this.#count === RECORDS) return 0
     const isString = typeof data === 'string'
-    if (!isString && !(data instanceof Uint8Array)) return 0
+    if (!isString && !isUint8Array(data)) return 0
     // A UTF-16 unit makes three bytes at most.
-    const most = isString ? data.length * 3 : data.byteLength
+    const most = isString ? data.length * 3 : byteLengthOf.call(data)
     // Nothing is staged of what may be a detached array: it is looked at elsewhere.
     if (most === 0 || most > this.#mostBytes || this.#end + most > BYTES) return 0
     let length = most

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { expect, it } from 'vitest'
-import { makeDirectory, open, packageRoot } from '../fixtures/log.js'
+import { expectCode, makeDirectory, open, packageRoot } from '../fixtures/log.js'
 
 const script = (name: string) => join(packageRoot, 'test/fixtures', name)
 
@@ -93,6 +93,42 @@ it('staged or not, every size and every string is read back as it was given', as
     index++
   }
   expect(index).toBe(given.length)
+})
+
+it('what a subclass says of its length changes no record, and what poses as bytes is refused', async () => {
+  const wal = await open(makeDirectory())
+  await wal.append('the first, which brings a lease')
+  expect(wal.write('secret '.repeat(20))).toBe(2)
+  await wal.flush()
+  for (const byteLength of [2, 100, 1e9]) {
+    const bytes = Object.defineProperty(new Uint8Array([1, 2, 3]), 'byteLength', {
+      value: byteLength,
+    })
+    const lsn = await wal.append(bytes).catch(() => 0)
+    if (lsn === 0) continue
+    for await (const { data } of wal.read({ from: lsn })) {
+      expect('010203').toContain(data.toString('hex'))
+    }
+  }
+  let inside = 0
+  const posing = (first: PropertyDescriptor) =>
+    Object.create(Uint8Array.prototype, {
+      byteLength: { value: 5 },
+      length: { value: 5 },
+      0: first,
+    }) as Uint8Array
+  const intruding = () => {
+    inside = wal.write('inside')
+    return 88
+  }
+  for (const poser of [posing({ value: 88 }), posing({ get: intruding })]) {
+    await expectCode(wal.append(poser), 'WAL_BAD_ARGUMENT')
+  }
+  await expect(wal.append(new Proxy(new Uint8Array(3), {}))).rejects.toThrow()
+  expect(inside).toBe(0)
+  await wal.append('after')
+  for await (const { data } of wal.read({ from: 2, to: 2 }))
+    expect(`${data}`).toMatch(/^(secret )+$/)
 })
 
 it('a thread terminated between writing and publishing leaves the log whole', async () => {
