@@ -173,7 +173,8 @@ const RECORDS_PER_TURN = 1024
 
 /**
  * `wal.read()`: a record at a time. A record is copied out of its slab unless it makes up half of
- * it, so that keeping one never keeps more than twice its size (or 8 KiB).
+ * what is in it, so that keeping one never keeps more than four times its size (or 8 KiB): the slab
+ * is at least half full (native/binding/calls_read.cc).
  */
 export class RecordReader extends SlabIterator<WalRecord> {
   #batch: RecordBatch | null = null

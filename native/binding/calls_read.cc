@@ -39,14 +39,17 @@ void return_slab(napi_env, void*, void* slab) {
   driver::give_back(std::unique_ptr<driver::Slab>(static_cast<driver::Slab*>(slab)));
 }
 
-// The slab becomes JavaScript's as it is, and comes back when it is collected. Where memory of
-// others is not allowed (some embedders of V8 keep all of it in a cage), it is copied.
+// The slab becomes JavaScript's as it is, and comes back when it is collected. Of one that is less
+// than half full the content is copied: whoever keeps a record of it would keep all of it, and the
+// collector would not know. The same where memory of others is not allowed (some embedders of V8
+// keep all of it in a cage).
 napi_value slab_value(napi_env env, driver::RecordBatch* batch) {
   if (batch->bytes() == 0) return array_buffer(env, nullptr, 0);
   napi_value buffer = nullptr;
   driver::Slab* const slab = batch->slab.get();
-  if (napi_create_external_arraybuffer(env, slab->data(), slab->size(), return_slab, slab,
-                                       &buffer) == napi_ok) {
+  const bool is_full = 2 * slab->size() >= slab->capacity();
+  if (is_full && napi_create_external_arraybuffer(env, slab->data(), slab->size(), return_slab,
+                                                  slab, &buffer) == napi_ok) {
     (void)batch->slab.release();
     return buffer;
   }
