@@ -244,7 +244,15 @@ class PosixLock final : public Lock {
     ::close(fd_);
   }
   void abandon() override { abandoned_ = true; }
-  bool is_named() override { return is_file_of(fd_, path_); }
+  // What cannot be asked proves nothing.
+  bool is_named() override {
+    call::FileFacts locked;
+    call::FileFacts named;
+    if (call::file_facts(fd_, "", &locked) != 0) return true;
+    if (call::file_facts(AT_FDCWD, path_.c_str(), &named) != 0)
+      return errno != ENOENT && errno != ENOTDIR;
+    return locked.device == named.device && locked.inode == named.inode;
+  }
   PosixLock(const PosixLock&) = delete;
   PosixLock& operator=(const PosixLock&) = delete;
 

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   cpSync,
   existsSync,
@@ -155,6 +156,36 @@ it('files that nobody may read any more do not stop a log that is open, and are 
   const node = ['--input-type=module', '-e', script]
   const said = execFileSync('setpriv', [...ids, process.execPath, ...node], { encoding: 'utf8' })
   expect(said).toMatch(/^WAL_IO opendir -13/)
+})
+
+it('a directory that nobody may look into stops no log: appending waits for it, and goes on', async ({
+  skip,
+}) => {
+  if (process.getuid?.() !== 0) return skip('needs root, to become somebody else')
+  const directory = makeDirectory()
+  mkdirSync(directory, { recursive: true })
+  chownSync(directory, 65534, 65534)
+  const script = `
+    const { chmodSync } = await import('node:fs')
+    const { Wal } = await import('stonelog')
+    const directory = ${JSON.stringify(directory)}
+    const wal = await Wal.open(directory, { segmentBytes: 131072, minFreeBytes: 0 })
+    const codes = new Set()
+    chmodSync(directory, 0)
+    while (!codes.has('WAL_IO') && !codes.has('WAL_POISONED'))
+      await wal.append('x'.repeat(16384)).catch(({ code, errno }) => codes.add(code).add(errno))
+    chmodSync(directory, 0o700)
+    for (let lsn = 0; lsn === 0; )
+      lsn = await wal.append('after').catch(({ code }) => (code === 'WAL_POISONED' ? -1 : 0))
+    await wal.close()
+    console.log(codes.has('WAL_IO'), codes.has(-13))`
+  const ids = ['--reuid=65534', '--regid=65534', '--clear-groups']
+  const node = ['--input-type=module', '-e', script]
+  const said = execFileSync('setpriv', [...ids, process.execPath, ...node], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
+  expect(said).toBe('true true\n')
 })
 
 /** A copy of a directory's files as `cp -r` takes it. */
