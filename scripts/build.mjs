@@ -244,8 +244,13 @@ function makeSim(settings, sources) {
   return make(settings, output, [[[...all], PLAIN]], [])
 }
 
+// The simulated disk is what recorded runs are replayed on.
+const SIM_DISK = ['cache', 'disk', 'guard', 'sim_file_system'].map(
+  (name) => `native/sim/${name}.cc`,
+)
+
 async function makeStates(settings, sources) {
-  const all = [...sources.core, 'native/sim/sim_file_system.cc', ...sources.states]
+  const all = [...sources.core, ...SIM_DISK, ...sources.states]
   const made = []
   for (const [program, room] of [
     ['states', 'states'],
