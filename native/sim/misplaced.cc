@@ -204,8 +204,13 @@ void Simulation::lose_segment(size_t at, Harm* harm) {
 
 void Simulation::truncate_segment(const std::vector<Place>& places, size_t at, Harm* harm) {
   const log::SegmentEntry& entry = settled_segments_[at];
-  const uint64_t size = random_.chance(50) ? random_.below(entry.header.file_bytes)
-                                           : random_.below(entry.end / 512 + 1) * 512;
+  // Anywhere; where a sector of the log ends; or behind all of it, where only the size is wrong.
+  const uint64_t file_bytes = entry.header.file_bytes;
+  const uint64_t kind = random_.below(3);
+  const uint64_t size = kind == 0 ? random_.below(file_bytes)
+                        : kind == 1 || entry.end >= file_bytes
+                            ? random_.below(entry.end / 512 + 1) * 512
+                            : random_.between(entry.end, file_bytes - 1);
   harm->kind = "segment truncated";
   harm->what = "segment " + number(entry.header.sequence) + " is cut short at " + number(size);
   harm->verdict = Expected::refused;

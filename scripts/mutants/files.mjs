@@ -19,7 +19,7 @@ export const FILE_MUTANTS = [
     file: 'native/log/segment_file.cc',
     find: 'status = fs.sync_directory(spec.directory);',
     replace: '(void)fs.sync_directory(spec.directory);',
-    by: 'simulator',
+    by: 'fail-stop: a failed directory sync is final',
   },
   {
     name: 'start-of-a-life-not-synced',
