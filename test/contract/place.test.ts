@@ -1,6 +1,6 @@
 // What others do to the files of an open log: noticed at the next segment, truncation or close, and
 // then nothing is acknowledged any more.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -188,10 +188,14 @@ it('a directory that nobody may look into stops no log: appending waits for it, 
   expect(said).toBe('true true\n')
 })
 
-/** A copy of a directory's files as `cp -r` takes it. */
+/**
+ * A copy of a directory's files as `cp -r` takes it. A segment that is being prepared may get its
+ * name meanwhile: it is missing under the one it had, and nothing else may be.
+ */
 function copyOf(directory: string): string {
   const copy = join(makeDirectory(), 'copy')
-  execFileSync('cp', ['-r', directory, copy])
+  const { stderr } = spawnSync('cp', ['-r', directory, copy], { encoding: 'utf8' })
+  for (const line of stderr.trim().split('\n')) expect(line).toMatch(/^$|prepare-.*\.tmp/)
   return copy
 }
 
