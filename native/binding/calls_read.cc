@@ -47,11 +47,13 @@ napi_value slab_value(napi_env env, driver::RecordBatch* batch) {
   if (batch->bytes() == 0) return array_buffer(env, nullptr, 0);
   napi_value buffer = nullptr;
   driver::Slab* const slab = batch->slab.get();
-  const bool is_full = 2 * slab->size() >= slab->capacity();
-  if (is_full && napi_create_external_arraybuffer(env, slab->data(), slab->size(), return_slab,
-                                                  slab, &buffer) == napi_ok) {
-    (void)batch->slab.release();
-    return buffer;
+  if (2 * slab->size() >= slab->capacity()) {
+    const napi_status status = napi_create_external_arraybuffer(env, slab->data(), slab->size(),
+                                                                return_slab, slab, &buffer);
+    // Another failure comes with the end of the environment, which may own the memory already.
+    if (status != napi_no_external_buffers_allowed) (void)batch->slab.release();
+    if (status == napi_ok) return buffer;
+    if (batch->slab == nullptr) return nullptr;
   }
   return array_buffer(env, slab->data(), slab->size());
 }

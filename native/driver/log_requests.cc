@@ -244,6 +244,7 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   }
   // The new head is durable before anything goes: else a power cut leaves a log whose head is
   // missing.
+  take_lease_away();  // it counts on the blocks that the head takes
   uint64_t group = 0;
   const Code code = engine_->set_head(keep_lsn, keep, now_ns(), &group);
   if (code == Code::io) return prepare_failure_;

@@ -171,3 +171,39 @@ TEST_CASE("staging: no lease where there may be no room") {
   open.log->stage(&open.session, &f.writer.staging, Durability::group);
   CHECK(open.log->kick(&open.session) == 0);
 }
+
+// ensures that the room of a lease is not used up by the control groups of truncations.
+TEST_CASE("staging: a lease does not outlive truncations") {
+  Fixture f;
+  f.options.segment_bytes = 512 << 10;
+  OpenLog open(f.fs, f.options);
+  const std::string large(60'000, 'x');
+  const auto append = [&](const std::string& text) {
+    Code code = Code::backpressure;
+    while (code == Code::backpressure) {
+      (void)open.append_sync(text, &code);
+      if (code == Code::backpressure) usleep(1000);
+    }
+    return code;
+  };
+  while (segment_files(f.options.directory) < 66) REQUIRE(append(large) == Code::ok);
+  f.fs.add({.operation = Operation::reserve, .times = FaultRule::for_ever, .error = ENOSPC});
+  while (open.log->stats().prepared_segments > 0) REQUIRE(append(large) == Code::ok);
+  f.begin(open);
+  for (int i = 0; i < 60; i++) {  // blocks of the last segment, until there is just room
+    REQUIRE(append("small") == Code::ok);
+    const uint64_t leased = open.log->kick(&open.session);
+    if (leased == 0) break;
+    f.writer.renew(leased);
+  }
+  uint64_t before = 0;
+  for (uint64_t lsn = 1; lsn < open.log->last_lsn(); lsn++) {
+    if (!open.log->truncate_before(lsn, &before).ok()) break;
+  }
+  REQUIRE(before > 300);
+  const std::string text(63, 's');
+  while (f.writer.put(text) != 0) {
+  }
+  (void)open.log->kick(&open.session);
+  CHECK(!open.is_poisoned());
+}
