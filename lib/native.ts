@@ -237,5 +237,7 @@ export interface Native {
   readOpen(handle: number, from: number, to: number): number
   /** Result: NativeBatch, or null at the end. One request at a time per reader. */
   readNext(reader: number, requestId: number): void
+  /** Frees a slab's bytes: the buffer is detached. */
+  readRelease(data: ArrayBuffer): void
   readClose(reader: number): void
 }

@@ -63,6 +63,11 @@ class SlabSource {
     }
   }
 
+  /** Nothing refers to the slab's bytes any more: they need not wait for the collector. */
+  release(batch: RecordBatch): void {
+    this.#log.binding.native.readRelease(batch.buffer.buffer as ArrayBuffer)
+  }
+
   close(): void {
     this.#ended = true
     this.#ahead = undefined
@@ -137,6 +142,10 @@ abstract class SlabIterator<T> implements AsyncIterableIterator<T> {
   /** Gives up what is at hand. */
   protected drop(): void {}
 
+  protected release(batch: RecordBatch): void {
+    this.#source.release(batch)
+  }
+
   /** Runs `step` with the next slab, after every earlier call that waits for one. */
   protected enqueue(
     step: (next: () => Promise<RecordBatch | null>) => Promise<IteratorResult<T>>,
@@ -178,6 +187,8 @@ const RECORDS_PER_TURN = 1024
  */
 export class RecordReader extends SlabIterator<WalRecord> {
   #batch: RecordBatch | null = null
+  /** Whether somebody was given a view of the batch's own bytes. */
+  #lent = false
   #index = 0
   #chunk: Buffer | undefined
   #chunkStart = 0
@@ -200,6 +211,7 @@ export class RecordReader extends SlabIterator<WalRecord> {
       }
       if (this.#batch === null) {
         this.#batch = await nextSlab()
+        this.#lent = false
         this.#index = 0
         this.#runEnd = 0
         this.#chunkEnd = 0
@@ -210,6 +222,7 @@ export class RecordReader extends SlabIterator<WalRecord> {
   }
 
   protected override drop(): void {
+    if (this.#batch !== null && !this.#lent) this.release(this.#batch)
     this.#batch = null
     this.#chunk = undefined
   }
@@ -243,7 +256,10 @@ export class RecordReader extends SlabIterator<WalRecord> {
       offset < this.#chunkStart ||
       offset + length > this.#chunkEnd
     ) {
-      if (length * 2 >= batch.buffer.length) return batch.buffer.subarray(offset, offset + length)
+      if (length * 2 >= batch.buffer.length) {
+        this.#lent = true
+        return batch.buffer.subarray(offset, offset + length)
+      }
       this.#copyChunk(batch, offset, length)
     }
     const start = offset - this.#chunkStart

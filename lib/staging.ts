@@ -8,8 +8,8 @@ import { isUint8Array } from 'node:util/types'
 const RECORDS = 1024
 const BYTES = 64 * 1024
 const STATE_WORDS = 4
-/** Larger records gain nothing by it. */
-const MOST_RECORD_BYTES = 4096
+/** Larger records lose more by the second copy than they gain. */
+const MOST_RECORD_BYTES = 1024
 
 /**
  * How many bytes a Uint8Array has, whatever a subclass says of it. What only poses as one is not

@@ -81,6 +81,7 @@ constexpr Function kFunctions[] = {
     {"lastError", last_error},
     {"readOpen", read_open},
     {"readNext", read_next},
+    {"readRelease", read_release},
     {"readClose", read_close},
 };
 

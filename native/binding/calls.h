@@ -31,6 +31,7 @@ napi_value last_error(napi_env env, napi_callback_info info);
 // calls_read.cc
 napi_value read_open(napi_env env, napi_callback_info info);
 napi_value read_next(napi_env env, napi_callback_info info);
+napi_value read_release(napi_env env, napi_callback_info info);
 napi_value read_close(napi_env env, napi_callback_info info);
 
 }  // namespace stonelog::binding

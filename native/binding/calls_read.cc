@@ -153,6 +153,13 @@ napi_value read_next(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// (data)
+napi_value read_release(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  if (arguments.ok) (void)napi_detach_arraybuffer(env, arguments[0]);
+  return nullptr;
+}
+
 // (reader)
 napi_value read_close(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);

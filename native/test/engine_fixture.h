@@ -42,8 +42,8 @@ struct EngineFixture {
   EngineOptions options;
   AlignedBuffer ring;
   AlignedBuffer seal_block;
-  Engine engine;
   uint64_t now = kMs;
+  Engine engine;
   Code code = Code::ok;
   std::vector<uint8_t> data = std::vector<uint8_t>(200 << 10);
 
