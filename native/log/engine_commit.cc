@@ -293,7 +293,7 @@ void Engine::seal_completed(uint64_t sequence) {
     return;
   }
   live_.pop_front();
-  if (!prepared_.empty()) space_refused_ = false;
+  if (can_rotate()) space_refused_ = false;
   give_back_.push_back({ChoreKind::give_back, sequence, segment.end, segment.place.file_bytes});
 }
 
@@ -410,7 +410,7 @@ void Engine::segment_ready(const SegmentPlace& place) {
   prepared_.push_back(place);
   preparing_ = false;
   next_sequence_ = place.sequence + 1;
-  space_refused_ = false;
+  if (can_rotate()) space_refused_ = false;
   prepare_code_ = Code::backpressure;
   prepare_not_before_ns_ = 0;
 }

@@ -451,3 +451,32 @@ TEST_CASE("engine: a stream of appends does not starve the sync") {
   }
   CHECK(f.engine.durable_lsn() > 0);
 }
+
+// ensures that who waits for space is not told that there is some while every unsealed segment that
+// may be is there already, so that the next record would be refused again.
+TEST_CASE("engine: ready means that a further segment can be begun") {
+  EngineOptions options = small_options();
+  options.prepare_ahead = 3;
+  Fixture f(options);
+  f.prepare();
+  f.prepare();
+  Op seal;  // on its way to the device until the end
+  while (f.append(Durability::group, 60 << 10) > 0) {
+    Op op;
+    while (f.next(&op)) {
+      if (op.kind == OpKind::seal) {
+        seal = op;
+      } else {
+        f.finish(op);
+      }
+    }
+  }
+  REQUIRE(f.engine.counters().rotations == 2);
+  REQUIRE(seal.kind == OpKind::seal);
+  CHECK(!f.engine.ready());
+  f.prepare();
+  CHECK(!f.engine.ready());  // three unsealed segments: the prepared one cannot be begun
+  f.finish(seal);
+  CHECK(f.engine.ready());
+  CHECK(f.append(Durability::group, 60 << 10) > 0);
+}

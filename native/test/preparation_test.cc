@@ -109,10 +109,11 @@ TEST_CASE("preparation: a wait for space ends when preparing fails for another r
 TEST_CASE("preparation: a segment is released during the look at the files in use") {
   Directory directory;
   FaultFileSystem fs{posix_file_system()};
-  OpenLog open(fs, small_options(directory / "log"));
-  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  // Before the log, whose closing may still ask the hook.
   const std::string first_file = "/" + log::segment_name(1);
   std::atomic<bool> armed{true};
+  OpenLog open(fs, small_options(directory / "log"));
+  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
   Hang hang(fs, [&](Operation operation, const std::string& path) {
     return operation == Operation::identity && path.ends_with(first_file) && armed.exchange(false);
   });
