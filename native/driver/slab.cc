@@ -16,7 +16,7 @@ namespace stonelog::driver {
 namespace {
 
 constexpr size_t kUnitBytes = 64 << 10;
-constexpr size_t kKeptBytes = 24 << 20;  // of the process, while anybody reads
+constexpr size_t kKeptBytes = 40 << 20;  // of the process, while anybody reads
 
 struct Pool {
   std::mutex mutex;
