@@ -190,11 +190,14 @@ bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
   Op op;
   if (!engine_->next_op(now, fs_.wall_micros(), &op)) return false;
   io::File* file = files_[op.segment].get();
+  const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
   ops_under_way_++;
   if (has_work(now)) wake_committer();
   lock->unlock();
   uint64_t device_ns = 0;
   Status status = carry_out(op, file, &device_ns);
+  // The last look at it, before its records count as safe whatever becomes of this log.
+  if (status.ok() && op.kind == OpKind::seal) status = look_at_file(op.segment, file_bytes, file);
   lock->lock();
   ops_under_way_--;
   if (op.kind == OpKind::write) {
