@@ -260,8 +260,8 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
 Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
   const uint64_t file_bytes = format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
   std::vector<Recyclable> reuse;
-  Status
-      failure;  // of a file that stays: it is not of the log any more, and the next open removes it
+  // Of a file that stays: it is not of the log any more, and the next open removes it.
+  Status failure;
   for (const log::SegmentEntry& entry : released) {
     const std::string path = segment_path(entry.header.sequence);
     const bool fits =
