@@ -4,6 +4,12 @@
 import { Message, type Native, type NativeError } from './native.js'
 import { loadAddon } from './native-addon.js'
 
+/** Other runtimes name functions of libuv that end the process when they are called. */
+function offersLibuv(): boolean {
+  const { uv, bun, deno } = process.versions
+  return uv !== undefined && bun === undefined && deno === undefined
+}
+
 /** Receives what native reports about one handle. Called from the event loop, must not throw. */
 export interface HandleSink {
   onProgress(durableLsn: number): void
@@ -26,7 +32,7 @@ export class NativeBinding {
 
   constructor(native: Native) {
     this.native = native
-    native.setup((kind, id, a, b, c) => this.#dispatch(kind, id, a, b, c))
+    native.setup((kind, id, a, b, c) => this.#dispatch(kind, id, a, b, c), offersLibuv())
   }
 
   /** Something is owed to the caller: the process must not exit before the matching `release`. */

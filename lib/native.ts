@@ -163,8 +163,11 @@ export interface NativeStats {
  * - `firstLsn`, `lastLsn`, `durableLsn` and `epoch` are negative codes on a stale handle.
  */
 export interface Native {
-  /** Once per environment, before anything else. `dispatch` receives every message. */
-  setup(dispatch: Dispatch): void
+  /**
+   * Once per environment, before anything else. `dispatch` receives every message. `offersLibuv`:
+   * the runtime's libuv can be used, if it has one.
+   */
+  setup(dispatch: Dispatch, offersLibuv: boolean): void
   /** Whether the completion channel keeps the event loop alive. */
   keepAlive(on: boolean): void
   crc32cVariant(): string

@@ -64,8 +64,8 @@ void engine_burst(benchmark::State& state) {
 BENCHMARK(engine_burst)->Arg(16)->Arg(100)->Arg(1024)->Arg(4096);
 
 struct Silent : driver::Listener {
-  void progress() override {}
-  void answer(uint64_t, const Status&, uint64_t) override {}
+  driver::Bell* progress() override { return nullptr; }
+  driver::Bell* answer(uint64_t, const Status&, uint64_t) override { return nullptr; }
 };
 
 // A log in a directory of its own below $STONELOG_MICRO_DIR, gone when the benchmark is.

@@ -45,7 +45,10 @@ class BySpinningParker {
     for (;;) {
       const uint32_t ticket = parker_.prepare();
       if (value_.load(std::memory_order_acquire) == value) return;
-      if (!parker_.spin(ticket, 40'000)) parker_.wait(ticket, UINT64_MAX);
+      const uint64_t until = stonelog::driver::now_ns() + 40'000;
+      while (parker_.prepare() == ticket && stonelog::driver::now_ns() < until) {
+      }
+      parker_.wait(ticket, UINT64_MAX);
     }
   }
 

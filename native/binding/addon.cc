@@ -13,9 +13,10 @@ namespace stonelog::binding {
 
 namespace {
 
-// (dispatch)
+// (dispatch, offersLibuv)
 napi_value setup(napi_env env, napi_callback_info info) {
-  Arguments<1> arguments(env, info);
+  Arguments<2> arguments(env, info);
+  const bool offers_libuv = arguments.boolean(1);
   napi_valuetype type = napi_undefined;
   if (!arguments.ok || napi_typeof(env, arguments[0], &type) != napi_ok) return nullptr;
   if (type != napi_function) return arguments.refuse();
@@ -23,7 +24,7 @@ napi_value setup(napi_env env, napi_callback_info info) {
     (void)napi_throw_error(env, nullptr, "setup of the native part is called once");
     return nullptr;
   }
-  if (arguments.environment->set_up(arguments[0]) != napi_ok) {
+  if (arguments.environment->set_up(arguments[0], offers_libuv) != napi_ok) {
     (void)napi_throw_error(env, nullptr, "the channel of the native part could not be made");
   }
   return nullptr;

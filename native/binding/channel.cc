@@ -10,48 +10,36 @@ Answer::~Answer() = default;
 
 napi_value Answer::result(Environment* environment) { return null_value(environment); }
 
-napi_status Channel::start(napi_env env, napi_value dispatch,
-                           napi_threadsafe_function_call_js deliver) {
-  napi_value name = nullptr;
-  napi_status status = napi_create_string_utf8(env, "stonelog", NAPI_AUTO_LENGTH, &name);
-  if (status != napi_ok) return status;
-  status = napi_create_threadsafe_function(env, dispatch, nullptr, name, 0, 1, nullptr, nullptr,
-                                           nullptr, deliver, &function_);
-  if (status != napi_ok) return status;
-  const std::lock_guard<std::mutex> guard(mutex_);
-  open_ = true;
-  return napi_unref_threadsafe_function(env, function_);
-}
-
-void Channel::keep_alive(napi_env env, bool on) {
-  if (function_ == nullptr) return;
-  (void)(on ? napi_ref_threadsafe_function(env, function_)
-            : napi_unref_threadsafe_function(env, function_));
+napi_status Channel::start(napi_env env, napi_value dispatch, LoopSignal::Run deliver,
+                           bool offers_libuv) {
+  return signal_.start(env, dispatch, deliver, offers_libuv);
 }
 
 void Channel::close() {
+  signal_.close();
   std::vector<Message> dropped;
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    if (!open_) return;
-    open_ = false;
-    dropped.swap(messages_);
-  }
-  // Our only reference to it; its memory goes with the environment.
-  (void)napi_release_threadsafe_function(function_, napi_tsfn_abort);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  dropped.swap(messages_);
 }
 
 void Channel::post(Message message) {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  if (!open_) return;  // the caller destroys the message, after the guard is gone
-  messages_.push_back(std::move(message));
-  if (signalled_) return;
-  signalled_ = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
+  if (driver::Bell* const bell = leave(std::move(message))) bell->ring();
 }
 
-bool Channel::is_open() {
+driver::Bell* Channel::leave(Message message) {
   const std::lock_guard<std::mutex> guard(mutex_);
-  return open_;
+  // A dropped message is the caller's: it goes after the guard.
+  if (!signal_.is_open()) return nullptr;
+  messages_.push_back(std::move(message));
+  if (signalled_) return nullptr;
+  signalled_ = true;
+  retain();
+  return this;
+}
+
+void Channel::ring() {
+  (void)signal_.send();  // nobody listens any more, or will
+  release();
 }
 
 void Channel::take(std::vector<Message>* messages) {

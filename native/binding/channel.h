@@ -3,9 +3,8 @@
 // dropped.
 //
 // Invariants:
-// 1. The threadsafe function is called with mutex_ held and only while open_: so never after the
-//    environment has begun to free it.
-// 2. It is called once for any number of messages; drain() takes them all.
+// 1. The event loop is woken once for any number of messages; take() takes them all.
+// 2. It is woken without the mutex, which whoever is woken takes first.
 // 3. Messages are destroyed without the mutex: destroying an undelivered one may close a log.
 #pragma once
 
@@ -16,6 +15,8 @@
 #include <vector>
 
 #include "binding/counted.h"
+#include "binding/loop_signal.h"
+#include "driver/waking_mutex.h"
 #include "io/status.h"
 
 namespace stonelog::binding {
@@ -44,26 +45,28 @@ struct Message {
   Ref<Handle> moved_on;  // without an answer: this handle has news
 };
 
-class Channel final : public Counted<Channel> {
+class Channel final : public Counted<Channel>, public driver::Bell {
  public:
   // On the event loop's thread, once: `dispatch` is what messages are delivered to. The loop is not
   // kept alive until keep_alive says so.
-  napi_status start(napi_env env, napi_value dispatch, napi_threadsafe_function_call_js deliver);
-  void keep_alive(napi_env env, bool on);
+  napi_status start(napi_env env, napi_value dispatch, LoopSignal::Run deliver, bool offers_libuv);
+  void keep_alive(napi_env env, bool on) { signal_.keep_alive(env, on); }
   // On the event loop's thread: nothing is delivered any more.
   void close();
 
   // From any thread.
   void post(Message message);
-  bool is_open();
+  // The same in two steps: the bell that is to be rung for it, if any.
+  driver::Bell* leave(Message message);
+  void ring() override;
+  bool is_open() const { return signal_.is_open(); }
 
   // On the event loop's thread: everything that waits, in order, into the empty `messages`.
   void take(std::vector<Message>* messages);
 
  private:
+  LoopSignal signal_;
   std::mutex mutex_;
-  napi_threadsafe_function function_ = nullptr;
-  bool open_ = false;
   bool signalled_ = false;
   std::vector<Message> messages_;
 };

@@ -15,12 +15,15 @@ class Counted {
   Counted(const Counted&) = delete;
   Counted& operator=(const Counted&) = delete;
 
+  void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete static_cast<T*>(this);
+  }
+
  protected:
   ~Counted() = default;
 
  private:
-  template <class>
-  friend class Ref;
   std::atomic<uint32_t> references_{0};
 };
 
@@ -36,9 +39,7 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (target_ == nullptr) return;
-    if (target_->Counted<T>::references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-      delete target_;
+    if (target_ != nullptr) target_->Counted<T>::release();
   }
 
   T* get() const { return target_; }
@@ -48,8 +49,7 @@ class Ref {
 
  private:
   void retain() {
-    if (target_ == nullptr) return;
-    target_->Counted<T>::references_.fetch_add(1, std::memory_order_relaxed);
+    if (target_ != nullptr) target_->Counted<T>::retain();
   }
 
   T* target_ = nullptr;

@@ -15,8 +15,8 @@ constexpr size_t kScratchKeptBytes = 1 << 20;
 
 }  // namespace
 
-napi_status Environment::set_up(napi_value dispatch) {
-  napi_status status = channel_->start(env_, dispatch, deliver_all);
+napi_status Environment::set_up(napi_value dispatch, bool offers_libuv) {
+  napi_status status = channel_->start(env_, dispatch, deliver_all, offers_libuv);
   if (status != napi_ok) return status;
   set_up_ = true;
   // Hooks run last in, first out: ours, added after the channel's own, runs while the channel's
@@ -93,9 +93,7 @@ void Environment::trim_scratch() {
   if (scratch_.size() > kScratchKeptBytes) std::vector<uint8_t>().swap(scratch_);
 }
 
-// Called by Node on the environment's thread, or without an environment when it is ending.
-void Environment::deliver_all(napi_env env, napi_value dispatch, void*, void*) {
-  if (env == nullptr) return;
+void Environment::deliver_all(napi_env env, napi_value dispatch) {
   void* data = nullptr;
   if (napi_get_instance_data(env, &data) != napi_ok || data == nullptr) return;
   auto* environment = static_cast<Environment*>(data);

@@ -78,7 +78,7 @@ class Environment {
   const Ref<Channel>& channel() const { return channel_; }
   bool is_set_up() const { return set_up_; }
   // Starts the channel; from now on the end of the environment is prepared for.
-  napi_status set_up(napi_value dispatch);
+  napi_status set_up(napi_value dispatch, bool offers_libuv);
 
   // The handle if it is open and no close was asked for; null otherwise.
   Handle* open_handle(napi_value id) const {
@@ -105,7 +105,7 @@ class Environment {
   void trim_scratch();
 
  private:
-  static void deliver_all(napi_env env, napi_value dispatch, void* context, void* data);
+  static void deliver_all(napi_env env, napi_value dispatch);
   static void end(void* self);
   bool deliver(napi_value dispatch, Message* message);
   bool deliver_answer(napi_value dispatch, Answer* answer);

@@ -51,7 +51,8 @@ void Handle::attach(int32_t new_id) {
   // What stopped a log before nobody will be told of again.
   Status failure;
   uint64_t ignored = 0;
-  if (log->poisoned(&failure, &ignored, &ignored)) progress();
+  if (!log->poisoned(&failure, &ignored, &ignored)) return;
+  if (driver::Bell* const bell = progress()) bell->ring();
 }
 
 Status Handle::close() {
@@ -74,20 +75,20 @@ Status Handle::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   return log->truncate_before(lsn, first_lsn);
 }
 
-void Handle::progress() {
-  if (signalled.exchange(true, std::memory_order_acq_rel)) return;
+driver::Bell* Handle::progress() {
+  if (signalled.exchange(true, std::memory_order_acq_rel)) return nullptr;
   Message message;
   message.moved_on = Ref<Handle>(this);
-  channel_->post(std::move(message));
+  return channel_->leave(std::move(message));
 }
 
-void Handle::answer(uint64_t request, const Status& status, uint64_t value) {
+driver::Bell* Handle::answer(uint64_t request, const Status& status, uint64_t value) {
   auto answer = std::make_unique<WaitAnswer>(request, value);
   answer->status = status;
   answer->handle = Ref<Handle>(this);
   Message message;
   message.answer = std::move(answer);
-  channel_->post(std::move(message));
+  return channel_->leave(std::move(message));
 }
 
 bool Handle::poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written) const {

@@ -31,8 +31,8 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   Status truncate_before(uint64_t lsn, uint64_t* first_lsn);
 
   // driver::Listener
-  void progress() override;
-  void answer(uint64_t request, const Status& status, uint64_t value) override;
+  driver::Bell* progress() override;
+  driver::Bell* answer(uint64_t request, const Status& status, uint64_t value) override;
 
   driver::Source* source() const { return source_; }
   // The failure that stopped the log, if there was one.

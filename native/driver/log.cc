@@ -19,8 +19,6 @@ namespace {
 
 constexpr uint64_t kPrepareAheadBytes = 8 << 20;  // small segments are prepared in greater number
 constexpr uint32_t kMaxPrepareAhead = 8;
-constexpr uint64_t kMaxSpinNs = 40'000;  // a fraction of one commit
-constexpr uint64_t kMinSpinNs = 5'000;
 
 EngineOptions engine_options(const OpenOptions& options, const io::Probe& probe) {
   EngineOptions out;
@@ -96,6 +94,7 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
+  shown_durable_lsn_.store(engine_->durable_lsn(), std::memory_order_release);
   return start_threads();
 }
 
@@ -138,10 +137,9 @@ Status Log::start_threads() {
 
 void Log::stop_threads() {
   {
-    const std::lock_guard<std::mutex> guard(mutex_);
+    const std::lock_guard<WakingMutex> guard(mutex_);
     stopping_ = true;
-    if (spinner_ != nullptr) spinner_->notify();
-    while (Parker* const idle = idle_committers_.take()) idle->wake_one();
+    while (Parker* const idle = idle_committers_.take()) mutex_.wake_one_later(idle);
   }
   chores_.wake_all();
   for (Thread& thread : threads_) thread.join();
@@ -150,7 +148,7 @@ void Log::stop_threads() {
 
 void Log::committer(Parker* own) {
   block_signals();
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   for (;;) {
     if (commit_one(&lock) || stamp_one(&lock)) continue;
     if (stopping_) return;
@@ -158,21 +156,11 @@ void Log::committer(Parker* own) {
   }
 }
 
-// Sleeping and being woken costs some 10 us in all. Where work has lately come sooner than that
-// pays, one committer looks out for it instead; idle or slow traffic is never spun for.
-void Log::wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own) {
-  const uint64_t began = now_ns();
-  const uint64_t deadline = engine_->next_deadline(began);
+// Looking out for work for a while before sleeping was tried: with two cores it costs more than the
+// wake, since the kernel's own threads want the core (docs/performance-notes.md).
+void Log::wait_for_work(std::unique_lock<WakingMutex>* lock, Parker* own) {
+  const uint64_t deadline = engine_->next_deadline(now_ns());
   const uint32_t ticket = own->prepare();
-  if (spinner_ == nullptr && usual_wait_ns_ < kMaxSpinNs) {
-    spinner_ = own;
-    lock->unlock();
-    const bool came = own->spin(ticket, std::min(2 * usual_wait_ns_ + kMinSpinNs, kMaxSpinNs));
-    lock->lock();
-    spinner_ = nullptr;
-    usual_wait_ns_ = (3 * usual_wait_ns_ + (came ? now_ns() - began : 4 * kMaxSpinNs)) / 4;
-    return;  // to look again, and to sleep if there is nothing
-  }
   armed_deadline_ns_ = std::min(armed_deadline_ns_, deadline);
   idle_committers_.enter(own);
   lock->unlock();
@@ -180,11 +168,9 @@ void Log::wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own) {
   lock->lock();
   idle_committers_.leave(own);
   armed_deadline_ns_ = UINT64_MAX;
-  if (spinner_ == nullptr)
-    usual_wait_ns_ = (3 * usual_wait_ns_ + std::min(now_ns() - began, 4 * kMaxSpinNs)) / 4;
 }
 
-bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
+bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   const uint64_t now = now_ns();
   engine_->tick(now);
   Op op;
@@ -213,7 +199,7 @@ bool Log::commit_one(std::unique_lock<std::mutex>* lock) {
 }
 
 // Stamps are computed while the device works, so that it need not wait for them.
-bool Log::stamp_one(std::unique_lock<std::mutex>* lock) {
+bool Log::stamp_one(std::unique_lock<WakingMutex>* lock) {
   Op op;
   if (!engine_->next_stamp(&op)) return false;
   lock->unlock();
@@ -268,36 +254,39 @@ void Log::note_sealed() {
 void Log::progressed() {
   const uint64_t durable = engine_->durable_lsn();
   const bool poisoned = engine_->poisoned();
+  shown_durable_lsn_.store(durable, std::memory_order_release);
+  shown_poisoned_.store(poisoned, std::memory_order_release);
   for (Session* session : sessions_) {
     const bool waits = session->told_lsn < session->own_lsn && session->told_lsn < durable;
     if (waits || (poisoned && !session->told_poisoned)) {
       session->told_lsn = durable;
       session->told_poisoned = poisoned;
-      session->listener->progress();
+      mutex_.ring_later(session->listener->progress());
     }
   }
   std::erase_if(flush_waiters_, [&](const Waiter& waiter) {
     if (waiter.lsn > durable) return false;
-    waiter.session->listener->answer(waiter.request, {}, durable);
+    answer(waiter, {}, durable);
     return true;
   });
   const bool unprepared = engine_->space_refused() && engine_->space_code() == Code::io;
   if (!ready_waiters_.empty() && (engine_->ready() || unprepared)) {
     const Status status = unprepared ? prepare_failure_ : Status{};
-    for (const Waiter& waiter : ready_waiters_)
-      waiter.session->listener->answer(waiter.request, status, 0);
+    for (const Waiter& waiter : ready_waiters_) answer(waiter, status, 0);
     ready_waiters_.clear();
   }
   if (poisoned) fail_waiters();
-  progress_.wake_all();
-  if (engine_->has_chore(now_ns())) chores_.wake_one();
+  mutex_.wake_all_later(&progress_);
+  if (engine_->has_chore(now_ns())) mutex_.wake_one_later(&chores_);
+}
+
+void Log::answer(const Waiter& waiter, const Status& status, uint64_t value) {
+  mutex_.ring_later(waiter.session->listener->answer(waiter.request, status, value));
 }
 
 void Log::fail_waiters() {
-  for (const Waiter& waiter : flush_waiters_)
-    waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
-  for (const Waiter& waiter : ready_waiters_)
-    waiter.session->listener->answer(waiter.request, engine_->failure(), 0);
+  for (const Waiter& waiter : flush_waiters_) answer(waiter, engine_->failure(), 0);
+  for (const Waiter& waiter : ready_waiters_) answer(waiter, engine_->failure(), 0);
   flush_waiters_.clear();
   ready_waiters_.clear();
   forget_shared(this);
@@ -314,19 +303,14 @@ void Log::wake_for_work() {
   if (engine_->may_submit(now_ns())) wake_committer();
 }
 
-// With the lock held. One that spins looks at everything again before it sleeps, so it need not be
-// woken; no more need those that are at work.
+// With the lock held. Those that are at work look at everything again before they sleep.
 void Log::wake_committer() {
   wakes_++;
-  if (spinner_ != nullptr) {
-    spinner_->notify();
-  } else if (Parker* const idle = idle_committers_.take()) {
-    idle->wake_one();
-  }
+  if (Parker* const idle = idle_committers_.take()) mutex_.wake_one_later(idle);
 }
 
 Status Log::flush_and_wait() {
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   if (engine_->poisoned()) return engine_->failure();
   engine_->demand_all();
   const uint64_t target = engine_->last_lsn();
@@ -343,7 +327,7 @@ Status Log::flush_and_wait() {
 
 Status Log::shut_down() {
   Status moved = check_place();
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   if (!moved.ok()) engine_->poison(moved);
   if (engine_->poisoned()) progressed();
   if (!engine_->poisoned()) engine_->begin_close(now_ns());

@@ -8,6 +8,7 @@
 // closing and the stop after a failure make some.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -22,6 +23,7 @@
 #include "driver/source.h"
 #include "driver/staging.h"
 #include "driver/threads.h"
+#include "driver/waking_mutex.h"
 #include "log/engine.h"
 #include "log/life.h"
 #include "log/recovery.h"
@@ -48,13 +50,14 @@ struct OpenOptions {
 };
 
 // What one environment's handle is told. Called from any thread, with the log's mutex held: must
-// not block and must not call back.
+// not block and must not call back. The bell returned is rung once the mutex is free; null: whoever
+// is to know need not be woken.
 class Listener {
  public:
   virtual ~Listener() = default;
-  virtual void
-  progress() = 0;  // durable_lsn moved past something of this handle, or the log is poisoned
-  virtual void answer(uint64_t request, const Status& status, uint64_t value) = 0;
+  // durable_lsn moved past something of this handle, or the log is poisoned
+  virtual Bell* progress() = 0;
+  virtual Bell* answer(uint64_t request, const Status& status, uint64_t value) = 0;
 };
 
 struct LogStats {
@@ -159,31 +162,32 @@ class Log final : public Source {
   Status start_threads();
   void stop_threads();
   void committer(Parker* own);
-  void wait_for_work(std::unique_lock<std::mutex>* lock, Parker* own);
+  void wait_for_work(std::unique_lock<WakingMutex>* lock, Parker* own);
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
-  bool commit_one(std::unique_lock<std::mutex>* lock);
-  bool stamp_one(std::unique_lock<std::mutex>* lock);
+  bool commit_one(std::unique_lock<WakingMutex>* lock);
+  bool stamp_one(std::unique_lock<WakingMutex>* lock);
   bool has_work(uint64_t now_ns) const;
   Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);
   void progressed();
   void wake_for_work();
   void wake_committer();
   void note_sealed();
+  void answer(const Waiter& waiter, const Status& status, uint64_t value);
   void fail_waiters();
   void stop_if_poisoned();
-  void do_chore(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  void do_chore(std::unique_lock<WakingMutex>* lock, const log::Chore& chore);
   Status check_place();
   Status look_at_directory(io::Lock* held);
   Status look_at_file(uint64_t sequence, uint64_t bytes, io::File* file);
   void release_lock();
-  void prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence);
+  void prepare_segment(std::unique_lock<WakingMutex>* lock, uint64_t sequence);
   Status check_free_space(bool recycles);
-  void zero_ahead(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
-  void give_back(std::unique_lock<std::mutex>* lock, const log::Chore& chore);
+  void zero_ahead(std::unique_lock<WakingMutex>* lock, const log::Chore& chore);
+  void give_back(std::unique_lock<WakingMutex>* lock, const log::Chore& chore);
   Status release_files(const std::vector<log::SegmentEntry>& released);
-  Status wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t group);
-  Status empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn);
+  Status wait_until_durable(std::unique_lock<WakingMutex>* lock, uint64_t group);
+  Status empty_current(std::unique_lock<WakingMutex>* lock, uint64_t lsn);
   void remove_unused();
   log::SegmentEntry entry_of(const log::Engine::Live& live) const;
   bool readable(log::SegmentEntry* entry, ReadableSegment* out);
@@ -203,7 +207,11 @@ class Log final : public Source {
   format::Id log_id_{};
   log::RecoveryReport report_;
 
-  std::mutex mutex_;
+  // What anybody may look at without the lock: as of the last progressed().
+  std::atomic<uint64_t> shown_durable_lsn_{0};
+  std::atomic<bool> shown_poisoned_{false};
+
+  WakingMutex mutex_;
   std::unique_ptr<log::AlignedBuffer> ring_;
   std::unique_ptr<log::AlignedBuffer> seal_block_;
   std::unique_ptr<log::Engine> engine_;
@@ -219,13 +227,11 @@ class Log final : public Source {
   std::vector<Waiter> ready_waiters_;
   std::deque<Parker> committer_parkers_;  // one each
   Parked idle_committers_;
-  Parker* spinner_ = nullptr;  // the committer that looks out for work, one at most
-  Parker chores_;              // the preparer
-  Parker progress_;            // threads that wait for something to become durable
+  Parker chores_;    // the preparer
+  Parker progress_;  // threads that wait for something to become durable
   std::mutex truncate_mutex_;
   std::vector<Thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
-  uint64_t usual_wait_ns_ = UINT32_MAX;      // how long committers lately waited for work
   uint32_t ops_under_way_ = 0;
   uint32_t looks_ = 0;                              // of check_place
   std::vector<std::unique_ptr<io::File>> retired_;  // given up while somebody looked at them

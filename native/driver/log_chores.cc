@@ -28,7 +28,7 @@ Status gone(std::string path, const char* what) {
 
 void Log::preparer() {
   block_signals();
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   for (;;) {
     Chore chore;
     if (engine_->next_chore(now_ns(), &chore)) {
@@ -47,7 +47,7 @@ void Log::preparer() {
   }
 }
 
-void Log::do_chore(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+void Log::do_chore(std::unique_lock<WakingMutex>* lock, const Chore& chore) {
   if (chore.kind == ChoreKind::prepare) prepare_segment(lock, chore.sequence);
   if (chore.kind == ChoreKind::zero) zero_ahead(lock, chore);
   if (chore.kind == ChoreKind::give_back) give_back(lock, chore);
@@ -76,7 +76,7 @@ Status Log::check_place() {
     io::File* file;
   };
   std::vector<InUse> files;
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   if (engine_->poisoned() || lock_ == nullptr) return {};
   for (const auto& [sequence, file] : files_) {
     const auto header = headers_.find(sequence);  // a sealed one has none any more
@@ -92,7 +92,7 @@ Status Log::check_place() {
     if (status.ok()) continue;
     // Not of the files in use any more: it was sealed meanwhile, and then it may have been
     // released.
-    const std::lock_guard<std::mutex> guard(mutex_);
+    const std::lock_guard<WakingMutex> guard(mutex_);
     if (headers_.count(files[i].sequence) == 0) status = {};
   }
   lock.lock();
@@ -131,7 +131,7 @@ Status Log::look_at_file(uint64_t sequence, uint64_t bytes, io::File* file) {
   return {};
 }
 
-void Log::prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence) {
+void Log::prepare_segment(std::unique_lock<WakingMutex>* lock, uint64_t sequence) {
   log::SegmentSpec spec;
   spec.directory = options_.directory;
   spec.sequence = sequence;
@@ -178,7 +178,7 @@ void Log::prepare_segment(std::unique_lock<std::mutex>* lock, uint64_t sequence)
   }
 }
 
-void Log::zero_ahead(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+void Log::zero_ahead(std::unique_lock<WakingMutex>* lock, const Chore& chore) {
   io::File* file = files_[chore.sequence].get();
   lock->unlock();
   static const log::AlignedBuffer* const zeros = [] {
@@ -199,7 +199,7 @@ void Log::zero_ahead(std::unique_lock<std::mutex>* lock, const Chore& chore) {
 }
 
 // Also the end of the file's use by the threads: nothing is written to a sealed segment.
-void Log::give_back(std::unique_lock<std::mutex>* lock, const Chore& chore) {
+void Log::give_back(std::unique_lock<WakingMutex>* lock, const Chore& chore) {
   std::unique_ptr<io::File> file = std::move(files_[chore.sequence]);
   files_.erase(chore.sequence);
   lock->unlock();

@@ -19,14 +19,14 @@ constexpr uint64_t kPreparationNs =
 }  // namespace
 
 void Log::attach(Session* session) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   take_lease_away();  // only one that is alone knows the next LSN
   session->told_lsn = session->own_lsn = engine_->durable_lsn();
   sessions_.push_back(session);
 }
 
 void Log::detach(Session* session) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   if (lease_holder_ == session) {
     end_lease();
     engine_->publish(now_ns());
@@ -47,7 +47,7 @@ uint64_t Log::finish_append(Session* session, uint64_t lsn, Code code) {
   }
   const bool unprepared = code == Code::no_space || code == Code::io;
   session->refusal = unprepared ? prepare_failure_ : Status{};
-  if (engine_->has_chore(now_ns())) chores_.wake_one();
+  if (engine_->has_chore(now_ns())) mutex_.wake_one_later(&chores_);
   return lsn;
 }
 
@@ -59,7 +59,7 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
     return append_batch(session, &record, 1, durability, code);
   }
   const uint32_t crc = crc32c::extend(0, data, size);
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
   // The clock is read once per group; publishing notes when the last append came.
   const uint64_t now = engine_->has_open_group() ? 0 : now_ns();
@@ -69,7 +69,7 @@ uint64_t Log::append(Session* session, const uint8_t* data, size_t size, log::Du
 
 uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t count,
                            log::Durability durability, Code* code) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
   const log::Admission admission = engine_->admit(records, count, durability, now_ns());
   *code = admission.code;
@@ -88,7 +88,7 @@ uint64_t Log::append_batch(Session* session, log::RecordInput* records, size_t c
 uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Code* code) {
   log::RecordInput record{data, size, {}};
   format::sum_payload(data, size, &record.sum);
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
   const log::Admission admission = engine_->admit(&record, 1, log::Durability::group, now_ns());
   *code = admission.code;
@@ -121,36 +121,29 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
 }
 
 uint64_t Log::kick(Session* session) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
   const uint64_t now = now_ns();
   engine_->publish(now);
-  const bool work = has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_;
-  const bool chore = engine_->has_chore(now);
-  if (work) wakes_++;
-  if (work && spinner_ != nullptr) spinner_->notify();
-  Parker* const idle = work && spinner_ == nullptr ? idle_committers_.take() : nullptr;
-  const uint64_t leased_lsn = grant_lease(session);
-  lock.unlock();
-  if (idle != nullptr) idle->wake_one();  // a system call: not under the lock
-  if (chore) chores_.wake_one();
-  return leased_lsn;
+  if (has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_) wake_committer();
+  if (engine_->has_chore(now)) mutex_.wake_one_later(&chores_);
+  return grant_lease(session);
 }
 
 void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
   if (up_to > engine_->last_lsn()) {
-    session->listener->answer(request, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
+    answer({session, request, 0}, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
     return;
   }
   const uint64_t target = up_to == 0 ? engine_->last_lsn() : up_to;
   if (engine_->durable_lsn() >= target && !engine_->poisoned()) {
-    session->listener->answer(request, {}, engine_->durable_lsn());
+    answer({session, request, 0}, {}, engine_->durable_lsn());
     return;
   }
   if (engine_->poisoned()) {
-    session->listener->answer(request, engine_->failure(), 0);
+    answer({session, request, 0}, engine_->failure(), 0);
     return;
   }
   engine_->demand_all();
@@ -159,23 +152,23 @@ void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
 }
 
 void Log::ready(Session* session, uint64_t request) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
   if (engine_->poisoned()) {
-    session->listener->answer(request, engine_->failure(), 0);
+    answer({session, request, 0}, engine_->failure(), 0);
   } else if (engine_->ready()) {
-    session->listener->answer(request, {}, 0);
+    answer({session, request, 0}, {}, 0);
   } else if (engine_->space_refused() && engine_->space_code() == Code::io) {
-    session->listener->answer(request, prepare_failure_, 0);
+    answer({session, request, 0}, prepare_failure_, 0);
   } else {
     engine_->publish();
     ready_waiters_.push_back({session, request, 0});
     wake_committer();
-    chores_.wake_one();
+    mutex_.wake_one_later(&chores_);
   }
 }
 
-Status Log::wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t group) {
+Status Log::wait_until_durable(std::unique_lock<WakingMutex>* lock, uint64_t group) {
   engine_->demand_all();
   wake_committer();
   while (engine_->durable_groups() <= group) {
@@ -189,7 +182,7 @@ Status Log::wait_until_durable(std::unique_lock<std::mutex>* lock, uint64_t grou
 }
 
 // Everything is to be released: ends the current segment, and waits until it is sealed.
-Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
+Status Log::empty_current(std::unique_lock<WakingMutex>* lock, uint64_t lsn) {
   if (lsn != engine_->last_lsn() + 1) return {};
   const uint64_t give_up_ns = now_ns() + kPreparationNs;
   for (;;) {
@@ -197,7 +190,7 @@ Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
     if (code == Code::ok) break;
     // Without a further segment what is sealed can be released all the same.
     if (code != Code::backpressure || now_ns() >= give_up_ns) return {};
-    chores_.wake_one();
+    mutex_.wake_one_later(&chores_);
     const uint32_t ticket = progress_.prepare();
     lock->unlock();
     progress_.wait(ticket, give_up_ns);
@@ -217,7 +210,7 @@ Status Log::empty_current(std::unique_lock<std::mutex>* lock, uint64_t lsn) {
 Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   const std::lock_guard<std::mutex> one_at_a_time(truncate_mutex_);
   Status moved = check_place();
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   if (!moved.ok() && !engine_->poisoned()) {
     engine_->poison(moved);
     progressed();
@@ -276,7 +269,7 @@ Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
     if (!status.ok() && status.code != Code::not_found && failure.ok()) failure = status;
   }
   Status status = fs_.sync_directory(options_.directory);
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   if (!status.ok()) {
     engine_->poison(status);
     progressed();
@@ -289,39 +282,36 @@ Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
       (void)fs_.unlink(file.path);
     }
   }
-  chores_.wake_one();
+  mutex_.wake_one_later(&chores_);
   return failure;
 }
 
 uint64_t Log::last_lsn(Session* session) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   if (session != nullptr && lease_holder_ == session) end_lease();
   return engine_->last_lsn();
 }
 
-uint64_t Log::durable_lsn() {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  return engine_->durable_lsn();
-}
+uint64_t Log::durable_lsn() { return shown_durable_lsn_.load(std::memory_order_acquire); }
 
 uint64_t Log::first_lsn() {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   return engine_->state().first_lsn;
 }
 
 uint64_t Log::epoch() {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   return engine_->state().epoch.number;
 }
 
 log::RecoveryReport Log::report() {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   return report_;
 }
 
 bool Log::poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written) {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  if (!engine_->poisoned()) return false;
+  if (!shown_poisoned_.load(std::memory_order_acquire)) return false;
+  const std::lock_guard<WakingMutex> guard(mutex_);
   *failure = engine_->failure();
   *durable_lsn = engine_->durable_lsn();
   *first_not_written = engine_->first_not_written_lsn();
@@ -329,12 +319,12 @@ bool Log::poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_w
 }
 
 std::vector<format::Hole> Log::holes() {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   return engine_->state().holes;
 }
 
 LogStats Log::stats(Session* session) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   if (lease_holder_ == session) end_lease();
   LogStats out;
   out.counters = engine_->counters();
@@ -375,7 +365,7 @@ bool Log::readable(log::SegmentEntry* entry, ReadableSegment* out) {
 }
 
 bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   const std::vector<Engine::Live> live = engine_->live();
   for (size_t i = live.size(); i-- > 0;) {
     if (lsn >= live[i].first_lsn) {
@@ -387,7 +377,7 @@ bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
 }
 
 bool Log::segment_now(uint64_t sequence, ReadableSegment* out) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   for (const Engine::Live& live : engine_->live()) {
     if (live.sequence == sequence) {
       *out = {entry_of(live), live.final};
@@ -398,7 +388,7 @@ bool Log::segment_now(uint64_t sequence, ReadableSegment* out) {
 }
 
 bool Log::segment_after(uint64_t sequence, ReadableSegment* out) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   if (readable(catalog_.after(sequence), out)) return true;
   for (const Engine::Live& live : engine_->live()) {
     if (live.sequence > sequence) {

@@ -112,7 +112,7 @@ void Log::settle(Session* session, uint32_t count) {
 }
 
 void Log::stage(Session* session, Staging* staging, log::Durability durability) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
   session->staging = staging;
   session->durability = durability;

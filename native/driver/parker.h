@@ -20,13 +20,9 @@ uint64_t now_ns();  // monotonic
 class Parker {
  public:
   uint32_t prepare() const { return word_.load(std::memory_order_seq_cst); }
-  // Looks for a wake for at most `spin_ns` without sleeping; whether there was one.
-  bool spin(uint32_t ticket, uint64_t spin_ns) const;
   // Returns after a wake since prepare(), at the deadline (of now_ns), or spuriously.
   void wait(uint32_t ticket, uint64_t deadline_ns);
   void wake_one() { wake(1); }
-  // For waiters that spin: nobody is woken from sleep.
-  void notify() { word_.fetch_add(1, std::memory_order_seq_cst); }
   void wake_all() { wake(INT32_MAX); }
 
  private:

@@ -45,21 +45,6 @@ void Parker::wait(uint32_t ticket, uint64_t deadline_ns) {
   waiters_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-bool Parker::spin(uint32_t ticket, uint64_t spin_ns) const {
-  const uint64_t until = now_ns() + spin_ns;
-  do {
-    for (int i = 0; i < 16; i++) {
-      if (word_.load(std::memory_order_acquire) != ticket) return true;
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#elif defined(__aarch64__)
-      asm volatile("yield");
-#endif
-    }
-  } while (now_ns() < until);
-  return false;
-}
-
 void Parker::wake(int count) {
   word_.fetch_add(1, std::memory_order_seq_cst);
   if (waiters_.load(std::memory_order_seq_cst) > 0) {

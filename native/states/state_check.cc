@@ -15,8 +15,8 @@ constexpr uint64_t kSegmentBytes = 128 << 10;
 
 class Deaf final : public driver::Listener {
  public:
-  void progress() override {}
-  void answer(uint64_t, const Status&, uint64_t) override {}
+  driver::Bell* progress() override { return nullptr; }
+  driver::Bell* answer(uint64_t, const Status&, uint64_t) override { return nullptr; }
 };
 
 std::string text_of(const Status& status) { return status.path + ": " + status.detail; }

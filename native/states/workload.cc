@@ -17,10 +17,10 @@ namespace {
 
 using log::Durability;
 
-class Bell final : public driver::Listener {
+class Observer final : public driver::Listener {
  public:
-  void progress() override { changed_.notify_all(); }
-  void answer(uint64_t, const Status&, uint64_t) override { changed_.notify_all(); }
+  driver::Bell* progress() override { return wake(); }
+  driver::Bell* answer(uint64_t, const Status&, uint64_t) override { return wake(); }
   // Looks again soon in any case: a bell that rings before anybody waits is not kept.
   void wait() {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -28,6 +28,11 @@ class Bell final : public driver::Listener {
   }
 
  private:
+  driver::Bell* wake() {
+    changed_.notify_all();
+    return nullptr;
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
 };
@@ -145,9 +150,9 @@ uint64_t Run::append_some(driver::Log::Session* session, sim::Random* random,
 // Keeps its share of the lanes busy: each waits for its record before it appends the next one.
 void Run::lane_thread(uint32_t life, uint32_t thread) {
   sim::Random random(workload_.seed * 1'000'003 + life * 101 + thread);
-  Bell bell;
+  Observer observer;
   driver::Log::Session session;
-  session.listener = &bell;
+  session.listener = &observer;
   log_->attach(&session);
   const size_t lanes = std::max<uint32_t>(1, workload_.lanes / workload_.threads);
   std::deque<uint64_t> waiting;
@@ -167,7 +172,7 @@ void Run::lane_thread(uint32_t life, uint32_t thread) {
     }
     log_->kick();
     if (random.chance(5)) log_->flush(&session, count, 0);
-    bell.wait();
+    observer.wait();
     const uint64_t durable = log_->durable_lsn();
     const size_t before = waiting.size();
     while (!waiting.empty() && waiting.front() <= durable) waiting.pop_front();

@@ -22,10 +22,14 @@ using log::Durability;
 
 class CountingListener : public Listener {
  public:
-  void progress() override { progressed++; }
-  void answer(uint64_t request, const Status& status, uint64_t value) override {
+  Bell* progress() override {
+    progressed++;
+    return nullptr;
+  }
+  Bell* answer(uint64_t request, const Status& status, uint64_t value) override {
     const std::lock_guard<std::mutex> guard(mutex_);
     answers_[request] = {status, value};
+    return nullptr;
   }
   bool answered(uint64_t request, Status* status = nullptr) {
     const std::lock_guard<std::mutex> guard(mutex_);

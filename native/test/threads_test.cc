@@ -1,4 +1,4 @@
-// Parking, waking, spinning: a lost wake would hang these tests.
+// Parking and waking: a lost wake would hang these tests.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "driver/threads.h"
+#include "driver/waking_mutex.h"
 
 using namespace stonelog::driver;
 
@@ -33,12 +34,12 @@ struct Exchange {
     lock.unlock();
     filled.wake_all();
   }
-  uint64_t take(bool spins) {
+  uint64_t take() {
     std::unique_lock<std::mutex> lock(mutex);
     while (!full) {
       const uint32_t ticket = filled.prepare();
       lock.unlock();
-      if (!spins || !filled.spin(ticket, 2'000)) filled.wait(ticket, UINT64_MAX);
+      filled.wait(ticket, UINT64_MAX);
       lock.lock();
     }
     full = false;
@@ -56,29 +57,76 @@ TEST_CASE("parker: a wake before the wait") {
   Parker parker;
   const uint32_t ticket = parker.prepare();
   parker.wake_one();
-  REQUIRE(parker.spin(ticket, 1));
+  REQUIRE(parker.prepare() != ticket);
   parker.wait(ticket, UINT64_MAX);
 }
 
-// ensures that no wake is lost between looking and sleeping, with and without spinning.
+// ensures that no wake is lost between looking and sleeping.
 TEST_CASE("parker: hand-over") {
-  for (const bool spins : {false, true}) {
-    for (const int takers : {1, 3}) {
-      Exchange exchange;
-      constexpr uint64_t kCount = 20'000;
-      std::atomic<uint64_t> sum{0};
-      std::vector<std::thread> threads;
-      for (int t = 0; t < takers; t++) {
-        threads.emplace_back([&] {
-          for (uint64_t value = exchange.take(spins); value != 0; value = exchange.take(spins))
-            sum += value;
-        });
-      }
-      for (uint64_t i = 1; i <= kCount; i++) exchange.put(i);
-      for (int t = 0; t < takers; t++) exchange.put(0);
-      for (std::thread& thread : threads) thread.join();
-      CHECK(sum == kCount * (kCount + 1) / 2);
+  for (const int takers : {1, 3}) {
+    Exchange exchange;
+    constexpr uint64_t kCount = 20'000;
+    std::atomic<uint64_t> sum{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < takers; t++) {
+      threads.emplace_back([&] {
+        for (uint64_t value = exchange.take(); value != 0; value = exchange.take()) sum += value;
+      });
     }
+    for (uint64_t i = 1; i <= kCount; i++) exchange.put(i);
+    for (int t = 0; t < takers; t++) exchange.put(0);
+    for (std::thread& thread : threads) thread.join();
+    CHECK(sum == kCount * (kCount + 1) / 2);
+  }
+}
+
+// ensures that whoever is woken finds the mutex free: it is tried from inside of the wake.
+TEST_CASE("waking mutex: wakes come after the release") {
+  class Prober final : public Bell {
+   public:
+    explicit Prober(WakingMutex* mutex) : mutex_(mutex) {}
+    void ring() override {
+      const std::lock_guard<WakingMutex> guard(*mutex_);  // would wait for ever
+      rung++;
+    }
+    int rung = 0;
+
+   private:
+    WakingMutex* mutex_;
+  };
+  WakingMutex mutex;
+  Prober prober(&mutex);
+  Parker parker;
+  const uint32_t ticket = parker.prepare();
+  {
+    const std::lock_guard<WakingMutex> guard(mutex);
+    mutex.ring_later(&prober);
+    mutex.ring_later(nullptr);
+    mutex.wake_one_later(&parker);
+    mutex.ring_later(&prober);
+    CHECK(prober.rung == 0);
+    CHECK(parker.prepare() == ticket);
+  }
+  CHECK(prober.rung == 2);
+  CHECK(parker.prepare() != ticket);
+}
+
+// ensures that nobody is forgotten where more are to be woken than the mutex can remember.
+TEST_CASE("waking mutex: more wakes than places") {
+  class Counter final : public Bell {
+   public:
+    void ring() override { rung++; }
+    int rung = 0;
+  };
+  WakingMutex mutex;
+  Counter counter;
+  for (const int count : {8, 9, 100}) {
+    counter.rung = 0;
+    {
+      const std::lock_guard<WakingMutex> guard(mutex);
+      for (int i = 0; i < count; i++) mutex.ring_later(&counter);
+    }
+    CHECK(counter.rung == count);
   }
 }
 
@@ -89,7 +137,6 @@ TEST_CASE("parker: deadline") {
   const uint32_t ticket = parker.prepare();
   while (now_ns() < began + 5'000'000) parker.wait(ticket, began + 5'000'000);
   CHECK(now_ns() >= began + 5'000'000);
-  CHECK_FALSE(parker.spin(parker.prepare(), 10'000));
 }
 
 // ensures that every task runs, also when more come than there are threads.
