@@ -31,7 +31,7 @@ import { Staging } from './staging.js'
 import { toStats, type WalStats } from './stats.js'
 
 /** Waiting bytes at which the committer is woken within a burst. */
-const KICK_BYTES = 16 * 1024
+const KICK_BYTES = 64 * 1024
 
 /**
  * Strings up to this many UTF-16 units are encoded into one reused buffer, three bytes each at
@@ -371,7 +371,7 @@ export class Wal {
     return lsns
   }
 
-  /** Publication, once per burst or per 16 KiB; and what the process must stay alive for. */
+  /** Publication, once per burst or per 64 KiB; and what the process must stay alive for. */
   #admitted(lsn: number, length: number, durability: Durability): void {
     if (this.#stalled !== undefined) {
       this.#stalled = undefined

@@ -6,7 +6,6 @@
 #include "binding/calls.h"
 #include "binding/environment.h"
 #include "binding/values.h"
-#include "driver/threads.h"
 
 namespace stonelog::binding {
 
@@ -75,36 +74,18 @@ napi_value batch_value(napi_env env, driver::RecordBatch* slab_and_columns) {
   return out.value();
 }
 
-void uncount(napi_env env, void* size, void*) {
-  int64_t ignored = 0;
-  (void)napi_adjust_external_memory(env, -static_cast<int64_t>(reinterpret_cast<intptr_t>(size)),
-                                    &ignored);
-}
-
-// The collector lets some 64 MiB of memory outside of its heap pile up before it looks. A replay
-// that only counts slabs makes hardly any other garbage, so each slab is told twice while it lives.
-napi_value counted_twice(napi_env env, napi_value batch, size_t size) {
-  int64_t ignored = 0;
-  void* const told = reinterpret_cast<void*>(static_cast<intptr_t>(size));
-  if (batch == nullptr ||
-      napi_add_finalizer(env, batch, told, uncount, nullptr, nullptr) != napi_ok)
-    return batch;
-  (void)napi_adjust_external_memory(env, static_cast<int64_t>(size), &ignored);
-  return batch;
-}
-
 }  // namespace
 
 void ReadAnswer::arrive(Environment*) {
   reader->busy = false;
-  if (reader->closed || reader->handle->closing) status = Status::of(Code::closed, {});
+  if (reader->is_closed() || reader->handle->closing) status = Status::of(Code::closed, {});
 }
 
 napi_value ReadAnswer::result(Environment* environment) {
-  driver::RecordBatch& batch = reader->batch;
-  if (batch.empty() && batch.skipped.empty()) return null_value(environment);
-  const size_t size = batch.bytes();
-  return counted_twice(environment->env(), batch_value(environment->env(), &batch), size);
+  if (filled->is_last()) return null_value(environment);
+  const napi_value value = batch_value(environment->env(), &filled->batch);
+  reader->reuse(std::move(filled));
+  return value;
 }
 
 // (handle, from, to)
@@ -135,17 +116,7 @@ napi_value read_next(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   reader->busy = true;
-  const auto task = [channel = arguments.environment->channel(), self = Ref<ReaderHandle>(reader),
-                     request] {
-    if (!channel->is_open()) return;
-    auto answer = std::make_unique<ReadAnswer>(request);
-    answer->status = self->next();
-    answer->reader = self;
-    Message message;
-    message.answer = std::move(answer);
-    channel->post(std::move(message));
-  };
-  Status status = driver::reader_threads().run(task);
+  Status status = reader->ask(request, arguments.environment->channel());
   if (!status.ok()) {
     reader->busy = false;
     arguments.environment->refuse(request, std::move(status));

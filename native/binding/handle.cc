@@ -107,7 +107,94 @@ void Handle::refresh_in_background() {
   if (!driver::reader_threads().run(look).ok()) refreshing_.store(false, std::memory_order_release);
 }
 
-Status ReaderHandle::next() {
+Status ReaderHandle::ask(uint64_t request, const Ref<Channel>& channel) {
+  std::unique_ptr<Filled> ready;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ready = std::move(ahead_);
+    if (ready == nullptr) wanted_ = request;
+    if (reading_) return {};
+    reading_ = true;
+  }
+  const bool answered = ready != nullptr;
+  if (answered) answer(request, std::move(ready), channel.get());
+  Status status = read_on(channel);
+  if (status.ok()) return {};
+  const std::lock_guard<std::mutex> guard(mutex_);
+  reading_ = false;
+  wanted_ = 0;
+  return answered ? Status{} : status;
+}
+
+void ReaderHandle::close() {
+  std::unique_ptr<Filled> dropped;
+  const std::lock_guard<std::mutex> guard(mutex_);
+  closed_ = true;
+  dropped = std::move(ahead_);
+}
+
+bool ReaderHandle::is_closed() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return closed_;
+}
+
+void ReaderHandle::reuse(std::unique_ptr<Filled> filled) {
+  filled->batch.clear();
+  const std::lock_guard<std::mutex> guard(mutex_);
+  spare_ = std::move(filled);
+}
+
+// One slab a task, so that readers take turns.
+Status ReaderHandle::read_on(const Ref<Channel>& channel) {
+  return driver::reader_threads().run([channel, self = Ref<ReaderHandle>(this)] {
+    if (channel->is_open()) self->fill(channel);
+  });
+}
+
+void ReaderHandle::fill(const Ref<Channel>& channel) {
+  std::unique_ptr<Filled> filled;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    filled = std::move(spare_);
+  }
+  if (filled == nullptr) filled = std::make_unique<Filled>();
+  filled->status = next(&filled->batch);
+  uint64_t request = 0;
+  bool goes_on = false;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const bool stays = !filled->is_last() && !closed_;
+    request = std::exchange(wanted_, 0);
+    reading_ = goes_on = stays && request != 0;
+    // What was met at the end is looked for again when somebody asks: it may have moved on.
+    if (stays && request == 0) ahead_ = std::move(filled);
+  }
+  if (request != 0) answer(request, std::move(filled), channel.get());
+  if (!goes_on) return;
+  Status status = read_on(channel);
+  if (status.ok()) return;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    reading_ = false;
+    request = std::exchange(wanted_, 0);  // asked for since it was answered
+  }
+  if (request == 0) return;
+  auto refused = std::make_unique<Filled>();
+  refused->status = std::move(status);
+  answer(request, std::move(refused), channel.get());
+}
+
+void ReaderHandle::answer(uint64_t request, std::unique_ptr<Filled> filled, Channel* channel) {
+  auto answer = std::make_unique<ReadAnswer>(request);
+  answer->status = filled->status;
+  answer->filled = std::move(filled);
+  answer->reader = Ref<ReaderHandle>(this);
+  Message message;
+  message.answer = std::move(answer);
+  channel->post(std::move(message));
+}
+
+Status ReaderHandle::next(driver::RecordBatch* batch) {
   if (!started_ && handle->read_only != nullptr) {
     // A look may be long ago: both ends are judged by what is on the disk now.
     Status status = handle->read_only->refresh();
@@ -119,7 +206,7 @@ Status ReaderHandle::next() {
     }
   }
   started_ = true;
-  return reader_.next(&batch);
+  return reader_.next(batch);
 }
 
 }  // namespace stonelog::binding

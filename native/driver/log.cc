@@ -182,7 +182,9 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   lock->unlock();
   uint64_t device_ns = 0;
   Status status = carry_out(op, file, &device_ns);
-  // The last look at it, before its records count as safe whatever becomes of this log.
+  // The last look at it, before its records count as safe whatever becomes of this log. An op under
+  // way keeps the lock.
+  if (status.ok() && op.kind == OpKind::seal) status = look_at_directory(lock_.get());
   if (status.ok() && op.kind == OpKind::seal) status = look_at_file(op.segment, file_bytes, file);
   lock->lock();
   ops_under_way_--;

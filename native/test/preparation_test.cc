@@ -1,7 +1,9 @@
 // Segments that cannot be prepared, threads that cannot be made: refused, told, and gone on from.
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
 
 #include "driver/threads.h"
 #include "log_fixture.h"
@@ -110,23 +112,34 @@ TEST_CASE("preparation: a segment is released during the look at the files in us
   Directory directory;
   FaultFileSystem fs{posix_file_system()};
   // Before the log, whose closing may still ask the hook.
-  const std::string first_file = "/" + log::segment_name(1);
-  std::atomic<bool> armed{true};
+  std::atomic<std::thread::id> preparer{};
+  std::atomic<bool> armed{false};
   OpenLog open(fs, small_options(directory / "log"));
   REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  // Whoever seals a segment looks at it, too: only the preparer, which alone reserves space, hangs.
   Hang hang(fs, [&](Operation operation, const std::string& path) {
-    return operation == Operation::identity && path.ends_with(first_file) && armed.exchange(false);
+    const std::thread::id caller = std::this_thread::get_id();
+    if (operation == Operation::reserve) preparer = caller;
+    return operation == Operation::identity && path.ends_with(".wal") && caller == preparer &&
+           armed.exchange(false);
   });
-  // The first rotation has the preparer look; the first segment is not sealed yet then, or it was
-  // sealed sooner and is not looked at, which proves nothing.
   Code code = Code::ok;
-  while (open.log->stats().counters.seals < 2) {
+  const auto append = [&] {
     (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
     if (code == Code::backpressure) usleep(1000);
+  };
+  while (preparer.load() == std::thread::id{}) append();
+  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  armed = true;
+  uint64_t seals = 0;
+  while (hang.hung() == 0 || open.log->stats().counters.seals < seals + 3) {
+    if (hang.hung() == 0) seals = open.log->stats().counters.seals;
+    append();
   }
   uint64_t first = 0;
   REQUIRE(open.log->truncate_before(open.log->last_lsn(), &first).ok());
   REQUIRE(first > 1);
+  REQUIRE(hang.hung() == 1);
   hang.release();
   REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
   CHECK(!open.is_poisoned());

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import {
   appendAll,
@@ -69,6 +70,21 @@ describe('reading', () => {
     }
     expect(count).toBeGreaterThanOrEqual(1)
     expect(await readTexts(wal)).toEqual(['1', '2', '3'].slice(0, wal.lastLsn))
+  })
+
+  it('an end that was met while reading ahead is looked for again', async () => {
+    // Two slabs: with the second one at hand, whoever reads ahead has met the end of the log.
+    const wal = await open(await makeLog(bigRecords(30)))
+    const batches = wal.readBatches()
+    const first = await batches.next()
+    expect(first.value!.length).toBeLessThan(30)
+    await setTimeout(100)
+    await wal.append('later')
+    const texts: string[] = []
+    for await (const batch of batches) {
+      for (const { data } of batch) texts.push(data.toString())
+    }
+    expect(texts).toEqual([...bigRecords(30), 'later'].slice(first.value!.length))
   })
 
   it('hands out data that later reads and appends do not change', async () => {

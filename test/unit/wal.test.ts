@@ -37,8 +37,8 @@ describe('append', () => {
     expect(native.kicks).toBe(1)
   })
 
-  it('is published at once when 16 KiB wait', () => {
-    for (let index = 0; index < 17; index++) wal.append('x'.repeat(1024))
+  it('is published at once when 64 KiB wait', () => {
+    for (let index = 0; index < 65; index++) wal.append('x'.repeat(1024))
     expect(native.kicks).toBe(1)
   })
 
