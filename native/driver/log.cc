@@ -6,6 +6,7 @@
 
 #include "driver/registry.h"
 #include "driver/threads.h"
+#include "io/host.h"
 #include "log/segment_file.h"
 
 namespace stonelog::driver {
@@ -19,6 +20,8 @@ namespace {
 
 constexpr uint64_t kPrepareAheadBytes = 8 << 20;  // small segments are prepared in greater number
 constexpr uint32_t kMaxPrepareAhead = 8;
+// Some microseconds of work at a time, for which the device waits.
+constexpr uint64_t kCommitterSliceNs = 100'000;
 
 EngineOptions engine_options(const OpenOptions& options, const io::Probe& probe) {
   EngineOptions out;
@@ -148,6 +151,7 @@ void Log::stop_threads() {
 
 void Log::committer(Parker* own) {
   block_signals();
+  io::wish_time_slice(kCommitterSliceNs);
   std::unique_lock<WakingMutex> lock(mutex_);
   for (;;) {
     if (commit_one(&lock) || stamp_one(&lock)) continue;

@@ -30,4 +30,9 @@ void wake_sleepers(std::atomic<uint32_t>* word, int count);  // 1, or INT32_MAX 
 // Signals are the application's: the calling thread takes none.
 void block_signals();
 
+// How long the calling thread would like to run at a time when others want the processor, too; its
+// share stays the same. A thread with little to do at a time gets its turn sooner. A wish: most
+// systems know no such thing.
+void wish_time_slice(uint64_t ns);
+
 }  // namespace stonelog::io

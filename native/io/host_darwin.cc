@@ -55,6 +55,8 @@ void wake_sleepers(std::atomic<uint32_t>* word, int count) {
   __ulock_wake(compare_and_wait | (count > 1 ? wake_all : 0), word, 0);
 }
 
+void wish_time_slice(uint64_t) {}
+
 void block_signals() {
   sigset_t set;
   sigfillset(&set);

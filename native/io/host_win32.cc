@@ -56,6 +56,8 @@ void wake_sleepers(std::atomic<uint32_t>* word, int count) {
 
 void block_signals() {}  // there are none
 
+void wish_time_slice(uint64_t) {}
+
 }  // namespace stonelog::io
 
 #endif

@@ -117,13 +117,15 @@ void Engine::build_seal(const Segment& segment, bool closes, uint64_t wall_micro
   format::encode_group(&header, content.stream(), options_.block_bytes, seal_block_);
 }
 
-// Greedy, but not hasty: a second small group in flight costs the first one more than it brings.
+// Greedy, but not hasty: a second small group in flight costs the first one more than it brings,
+// unless somebody waits for both.
 bool Engine::open_group_may_go(uint64_t now_ns) const {
   const Group& open = group(next_group_ - 1);
   if (open.first_lsn > published_lsn_) return false;
+  if (flush_group_ >= next_group_ - 1) return true;
   if (in_flight_ > 0 && open.file_bytes < options_.second_slot_bytes) return false;
-  const bool waits_for_company = options_.max_delay_ns > 0 && flush_group_ < next_group_ - 1 &&
-                                 open.stream_bytes < options_.max_group_bytes;
+  const bool waits_for_company =
+      options_.max_delay_ns > 0 && open.stream_bytes < options_.max_group_bytes;
   return !waits_for_company || now_ns >= open.opened_ns + options_.max_delay_ns;
 }
 

@@ -480,3 +480,26 @@ TEST_CASE("engine: ready means that a further segment can be begun") {
   CHECK(f.engine.ready());
   CHECK(f.append(Durability::group, 60 << 10) > 0);
 }
+
+// ensures that a second small group waits for the one in flight, unless somebody waits for both.
+TEST_CASE("engine: a second small group in flight") {
+  EngineOptions options = small_options();
+  options.second_slot_bytes = 64 << 10;
+  options.max_group_records = 1 << 20;
+  EngineFixture fixture(options);
+  fixture.append();
+  const Op first = fixture.write();
+  fixture.append();
+  CHECK(fixture.nothing_to_do());
+  CHECK_FALSE(fixture.engine.may_submit(fixture.now));
+  fixture.engine.demand_all();
+  CHECK(fixture.engine.may_submit(fixture.now));
+  const Op second = fixture.write();
+  CHECK(fixture.engine.counters().second_slot == 1);
+  fixture.append();  // nobody waits for this one
+  CHECK(fixture.nothing_to_do());
+  fixture.finish(second);
+  CHECK(fixture.engine.durable_lsn() == 0);
+  fixture.finish(first);
+  CHECK(fixture.engine.durable_lsn() == 2);
+}
