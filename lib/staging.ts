@@ -39,6 +39,8 @@ export class Staging {
   readonly #awaitLog: () => void
   /** The LSN of the next record; 0: no lease. */
   #next = 0
+  /** Whether native ended the current lease, for a flush or for another handle. */
+  #ended = false
   #count = 0
   #end = 0
 
@@ -54,6 +56,7 @@ export class Staging {
   /** Begins a lease, empty. @param firstLsn of its first record; 0: none was granted */
   renew(firstLsn: number): void {
     this.#next = firstLsn
+    this.#ended = false
     this.#count = 0
     this.#end = 0
   }
@@ -64,9 +67,10 @@ export class Staging {
     return this.#next - 1
   }
 
-  /** Whether a lease has come to its end: it can be renewed by publishing. */
-  get isUsedUp(): boolean {
-    return this.#next !== 0 && (this.#count === RECORDS || this.#end + this.#mostBytes > BYTES)
+  /** Whether a lease has come to its end: publishing renews it, if there still may be one. */
+  get isOver(): boolean {
+    if (this.#next === 0) return this.#ended
+    return this.#count === RECORDS || this.#end + this.#mostBytes > BYTES
   }
 
   /** Copies the record; its LSN, or 0 if it cannot be staged. */
@@ -95,6 +99,7 @@ export class Staging {
   #whenEnded(index: number): number {
     const lsn = this.#next
     this.#next = 0
+    this.#ended = true
     this.#awaitLog()
     return Atomics.load(this.#state, TAKEN) > index ? lsn : 0
   }

@@ -334,7 +334,7 @@ export class Wal {
     const staging = this.#staging ?? this.#makeStaging()
     let lsn = staging.put(data)
     if (lsn === 0) {
-      if (!staging.isUsedUp) return 0
+      if (!staging.isOver) return 0
       this.#kick()
       lsn = staging.put(data)
       if (lsn === 0) return 0

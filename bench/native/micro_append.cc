@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -93,6 +94,21 @@ class TemporaryLog {
 
 std::unique_ptr<TemporaryLog> shared;
 
+// How long single calls took, nanoseconds, as counters: with several threads that is waiting for
+// the lock, and for a processor where there are fewer of them.
+void report(benchmark::State& state, std::vector<uint64_t>* calls) {
+  if (calls->empty()) return;
+  std::sort(calls->begin(), calls->end());
+  const auto add = [&](const char* name, size_t per_mille) {
+    const size_t index = std::min(calls->size() - 1, calls->size() * per_mille / 1000);
+    state.counters[name] =
+        benchmark::Counter(static_cast<double>((*calls)[index]), benchmark::Counter::kAvgThreads);
+  };
+  add("p50_ns", 500);
+  add("p99_ns", 990);
+  add("p99.9_ns", 999);
+}
+
 // Bursts of a thread; where the log has no room, the wait for it is not counted.
 void append_bursts(benchmark::State& state) {
   if (state.thread_index() == 0) shared = std::make_unique<TemporaryLog>();
@@ -101,23 +117,29 @@ void append_bursts(benchmark::State& state) {
   session.listener = &listener;
   bool attached = false;
   const std::vector<uint8_t> data(100, 0x5A);
+  std::vector<uint64_t> calls;
   for (auto _ : state) {
     // Only past the barrier of the first iteration is the log there for every thread.
     if (!attached) shared->log->attach(&session);
     attached = true;
     for (int i = 0; i < kBurst; i++) {
       Code code = Code::ok;
+      const uint64_t began = driver::now_ns();
+      bool first = true;
       while (shared->log->append(&session, data.data(), data.size(), log::Durability::group,
                                  &code) == 0) {
+        first = false;
         state.PauseTiming();
         shared->log->kick();
         usleep(200);
         state.ResumeTiming();
       }
+      if (first) calls.push_back(driver::now_ns() - began);
     }
     shared->log->kick();
   }
   if (attached) shared->log->detach(&session);
+  report(state, &calls);
   state.SetItemsProcessed(state.iterations() * kBurst);
 }
 // Threads leave through a barrier, so the log of one run is closed by the next or at the end.

@@ -18,7 +18,7 @@ napi_value setup(napi_env env, napi_callback_info info) {
   Arguments<2> arguments(env, info);
   const bool offers_libuv = arguments.boolean(1);
   napi_valuetype type = napi_undefined;
-  if (!arguments.ok || napi_typeof(env, arguments[0], &type) != napi_ok) return nullptr;
+  if (!arguments.ok || napi_typeof(env, arguments[0], &type) != napi_ok) return arguments.refuse();
   if (type != napi_function) return arguments.refuse();
   if (arguments.environment->is_set_up()) {
     (void)napi_throw_error(env, nullptr, "setup of the native part is called once");

@@ -38,7 +38,7 @@ driver::Bell* Channel::leave(Message message) {
 }
 
 void Channel::ring() {
-  (void)signal_.send();  // nobody listens any more, or will
+  signal_.send();
   release();
 }
 

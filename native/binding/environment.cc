@@ -140,7 +140,9 @@ bool Environment::deliver_answer(napi_value dispatch, Answer* answer) {
 }
 
 bool Environment::tell_progress(napi_value dispatch, Handle* handle) {
-  handle->signalled.store(false, std::memory_order_seq_cst);
+  // An exchange, not a store: it meets the one of whoever found the signal still up and left no
+  // message, so that what it had made known before is seen below.
+  (void)handle->signalled.exchange(false, std::memory_order_acq_rel);
   if (handles_.find(handle->id) != handle) return true;  // closed meanwhile
   Status failure;
   uint64_t ignored = 0;

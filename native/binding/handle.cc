@@ -116,14 +116,14 @@ Status ReaderHandle::ask(uint64_t request, const Ref<Channel>& channel) {
     if (reading_) return {};
     reading_ = true;
   }
-  const bool answered = ready != nullptr;
-  if (answered) answer(request, std::move(ready), channel.get());
+  if (ready != nullptr) answer(request, std::move(ready), channel.get());
   Status status = read_on(channel);
   if (status.ok()) return {};
+  // Only the first task of all can be refused: later there are threads.
   const std::lock_guard<std::mutex> guard(mutex_);
   reading_ = false;
   wanted_ = 0;
-  return answered ? Status{} : status;
+  return status;
 }
 
 void ReaderHandle::close() {
@@ -153,35 +153,32 @@ Status ReaderHandle::read_on(const Ref<Channel>& channel) {
 
 void ReaderHandle::fill(const Ref<Channel>& channel) {
   std::unique_ptr<Filled> filled;
+  bool asked = false;
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     filled = std::move(spare_);
+    asked = wanted_ != 0;
   }
   if (filled == nullptr) filled = std::make_unique<Filled>();
-  filled->status = next(&filled->batch);
   uint64_t request = 0;
   bool goes_on = false;
-  {
+  for (;;) {
+    filled->status = next(&filled->batch);
     const std::lock_guard<std::mutex> guard(mutex_);
-    const bool stays = !filled->is_last() && !closed_;
+    // An end that was met before somebody asked is looked for again: it may have moved on.
+    const bool last = filled->is_last();
+    if (last && filled->status.ok() && !asked && wanted_ != 0) {
+      asked = true;
+      continue;
+    }
+    const bool stays = !last && !closed_;
     request = std::exchange(wanted_, 0);
     reading_ = goes_on = stays && request != 0;
-    // What was met at the end is looked for again when somebody asks: it may have moved on.
     if (stays && request == 0) ahead_ = std::move(filled);
+    break;
   }
   if (request != 0) answer(request, std::move(filled), channel.get());
-  if (!goes_on) return;
-  Status status = read_on(channel);
-  if (status.ok()) return;
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    reading_ = false;
-    request = std::exchange(wanted_, 0);  // asked for since it was answered
-  }
-  if (request == 0) return;
-  auto refused = std::make_unique<Filled>();
-  refused->status = std::move(status);
-  answer(request, std::move(refused), channel.get());
+  if (goes_on) (void)read_on(channel);  // never refused to a thread of the pool
 }
 
 void ReaderHandle::answer(uint64_t request, std::unique_ptr<Filled> filled, Channel* channel) {

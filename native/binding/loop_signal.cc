@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "io/host.h"
+
 // The part of libuv's stable interface that is used here. Weak: a runtime may have none of it.
 #if defined(__linux__) || defined(__APPLE__)
 #define STONELOG_LIBUV
@@ -20,6 +22,12 @@ extern "C" {
 #endif
 
 namespace stonelog::binding {
+
+namespace {
+
+constexpr uint64_t kLookAgainNs = 50'000;
+
+}  // namespace
 
 // One asynchronous handle. It belongs to the event loop, which frees it after its closing.
 struct LoopSignal::Waker {
@@ -159,8 +167,10 @@ void LoopSignal::keep_alive(napi_env env, bool on) {
 
 void LoopSignal::close() {
   if (!open_.exchange(false, std::memory_order_seq_cst)) return;
-  // For the few instructions of a wake, no longer.
-  while (senders_.load(std::memory_order_seq_cst) > 0) {
+  // As long as a wake takes. Sleeping, not spinning: the sender may need this processor.
+  for (uint32_t left = senders_.load(std::memory_order_seq_cst); left > 0;
+       left = senders_.load(std::memory_order_seq_cst)) {
+    io::sleep_on(&senders_, left, io::monotonic_ns() + kLookAgainNs);
   }
   if (waker_ != nullptr) {
     waker_->closed = true;  // its cleanup hook does the rest
@@ -171,19 +181,16 @@ void LoopSignal::close() {
   (void)napi_release_threadsafe_function(function_, napi_tsfn_abort);
 }
 
-bool LoopSignal::send() {
+void LoopSignal::send() {
   senders_.fetch_add(1, std::memory_order_seq_cst);
-  bool sent = false;
   if (open_.load(std::memory_order_seq_cst)) {
 #if defined(STONELOG_LIBUV)
-    if (waker_ != nullptr) {
-      sent = uv_async_send(waker_->handle) == 0;
-    } else
+    if (waker_ != nullptr) (void)uv_async_send(waker_->handle);
 #endif
-      sent = napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking) == napi_ok;
+    if (waker_ == nullptr)
+      (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
   }
   senders_.fetch_sub(1, std::memory_order_seq_cst);
-  return sent;
 }
 
 }  // namespace stonelog::binding

@@ -31,8 +31,8 @@ class LoopSignal {
   void close();
   bool is_open() const { return open_.load(std::memory_order_relaxed); }
 
-  // From any thread, also after the end. False: nobody will run.
-  bool send();
+  // From any thread, also after the end: then nobody will run.
+  void send();
 
  private:
   struct Waker;

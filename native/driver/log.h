@@ -49,9 +49,9 @@ struct OpenOptions {
   uint32_t file_mode = 0600;
 };
 
-// What one environment's handle is told. Called from any thread, with the log's mutex held: must
-// not block and must not call back. The bell returned is rung once the mutex is free; null: whoever
-// is to know need not be woken.
+// What one environment's handle is told. Called from any thread, mostly with the log's mutex held:
+// must not block and must not call back. The bell returned is rung once the mutex is free; null:
+// whoever is to know need not be woken.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -175,7 +175,6 @@ class Log final : public Source {
   void note_sealed();
   void answer(const Waiter& waiter, const Status& status, uint64_t value);
   void fail_waiters();
-  void stop_if_poisoned();
   void do_chore(std::unique_lock<WakingMutex>* lock, const log::Chore& chore);
   Status check_place();
   Status look_at_directory(io::Lock* held);

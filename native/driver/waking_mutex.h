@@ -32,7 +32,8 @@ class WakingMutex {
     for (size_t i = 0; i < count; i++) wakes[i].carry_out();
   }
 
-  // With the mutex held. A parker must outlive the release, a null bell is nobody's.
+  // With the mutex held. A parker must outlive the wakes that follow the release: whoever locks the
+  // mutex of something that others may give up holds a reference to it. A null bell is nobody's.
   void wake_one_later(Parker* parker) { later({parker, nullptr, false}); }
   void wake_all_later(Parker* parker) { later({parker, nullptr, true}); }
   void ring_later(Bell* bell) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <thread>
 
 #include "driver/threads.h"
@@ -144,6 +145,53 @@ TEST_CASE("preparation: a segment is released during the look at the files in us
   REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
   CHECK(!open.is_poisoned());
   CHECK(open.append_sync("goes on", &code) > 0);
+}
+
+// ensures that a segment that somebody replaced, or a directory that somebody moved, is met when
+// the segment is sealed, though the preparer, which looks once for each segment, gets to it no
+// more.
+TEST_CASE("place: the last look is that of the seal") {
+  for (const bool moves_directory : {false, true}) {
+    CAPTURE(moves_directory);
+    Directory directory;
+    FaultFileSystem fs{posix_file_system()};
+    std::atomic<std::thread::id> preparer{};
+    std::atomic<bool> armed{false};
+    OpenLog open(fs, small_options(directory / "log"));
+    REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+    Hang hang(fs, [&](Operation operation, const std::string&) {
+      const std::thread::id caller = std::this_thread::get_id();
+      if (operation == Operation::reserve) preparer = caller;
+      return caller == preparer && armed;
+    });
+    Code code = Code::ok;
+    const auto append = [&] {
+      (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
+      if (code == Code::backpressure) usleep(1000);
+    };
+    while (preparer.load() == std::thread::id{}) append();
+    REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+    armed = true;
+    append();
+    ReadableSegment active;
+    REQUIRE(open.log->segment_holding(open.log->last_lsn(), &active));
+    REQUIRE(!active.final);
+    std::string path = open.log->segment_path(active.entry.header.sequence);
+    if (moves_directory) {
+      path = directory / "log";
+      std::filesystem::rename(path, directory / "moved");
+    } else {
+      REQUIRE(std::filesystem::copy_file(path, path + ".copy"));
+      std::filesystem::rename(path + ".copy", path);
+    }
+    for (int i = 0; i < 20'000 && !open.is_poisoned(); i++) append();
+    Status failure;
+    uint64_t ignored = 0;
+    const bool poisoned = open.log->poisoned(&failure, &ignored, &ignored);
+    hang.release();
+    REQUIRE(poisoned);
+    CHECK(failure.path == path);
+  }
 }
 
 // ensures that a process that may have no more threads gets an error, and keeps running.

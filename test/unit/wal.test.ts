@@ -42,6 +42,25 @@ describe('append', () => {
     expect(native.kicks).toBe(1)
   })
 
+  it('asks once for a new lease when the one it had was ended', async () => {
+    native.lease = 2
+    wal.write('a') // there is no lease before something was published
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(wal.write('b')).toBe(2)
+    native.endLease()
+    native.lease = 3
+    const { kicks } = native
+    expect(wal.write('c')).toBe(3)
+    expect(native.kicks).toBe(kicks + 1)
+    expect(native.records).toEqual(['a'])
+    native.endLease()
+    native.lease = 0
+    wal.write('d')
+    wal.write('e')
+    expect(native.kicks).toBe(kicks + 2)
+    expect(native.records).toEqual(['a', 'd', 'e'])
+  })
+
   it('resolves in LSN order up to what is durable', async () => {
     const order: number[] = []
     for (let index = 0; index < 200; index++) wal.append('a').then((lsn) => order.push(lsn))
