@@ -8,11 +8,20 @@ import { packageRoot } from '../fixtures/log.js'
 const text = (command: string, ...args: string[]) =>
   execFileSync(command, args, { encoding: 'utf8' })
 
-/** Undefined symbols of a binary, `name@VERSION` where they have one. */
-function wanted(path: string): string[] {
+/** Undefined symbols of a binary by kind, `name@VERSION` where they have one. */
+function undefinedSymbols(path: string): Array<{ kind: string; name: string }> {
   const lines = text('nm', '-D', '--undefined-only', '--with-symbol-versions', path).trim()
-  return lines.split('\n').map((line) => line.trim().split(' ').at(-1)!)
+  return lines.split('\n').map((line) => {
+    const [kind, name] = line.trim().split(' ')
+    return { kind: kind!, name: name! }
+  })
 }
+
+/** What a binary cannot be loaded without. */
+const wanted = (path: string): string[] =>
+  undefinedSymbols(path)
+    .filter(({ kind }) => kind === 'U')
+    .map(({ name }) => name)
 
 /** Names of the libraries a binary must find. */
 function neededLibraries(path: string): string[] {
@@ -75,6 +84,12 @@ describe.each([
       expect(versions.length).toBeGreaterThan(40)
       const above = versions.filter(({ name, version }) => isAbove(version, FLOOR[name] ?? '0'))
       expect(above.map(({ symbol }) => symbol)).toEqual([])
+    })
+
+    it('uses of libuv what a runtime has, and can do without', () => {
+      const weak = undefinedSymbols(path).filter(({ kind }) => kind === 'w')
+      expect(weak.map(({ name }) => name)).toContain('uv_async_send')
+      expect(wanted(path).filter((name) => name.startsWith('uv_'))).toEqual([])
     })
 
     it('needs no library but those Node itself needs', () => {
