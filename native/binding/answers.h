@@ -58,7 +58,6 @@ class ReadAnswer final : public Answer {
   napi_value result(Environment* environment) override;
 
   Ref<ReaderHandle> reader;
-  std::unique_ptr<ReaderHandle::Filled> filled;
 };
 
 }  // namespace stonelog::binding

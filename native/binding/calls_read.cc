@@ -6,6 +6,7 @@
 #include "binding/calls.h"
 #include "binding/environment.h"
 #include "binding/values.h"
+#include "driver/threads.h"
 
 namespace stonelog::binding {
 
@@ -78,14 +79,13 @@ napi_value batch_value(napi_env env, driver::RecordBatch* slab_and_columns) {
 
 void ReadAnswer::arrive(Environment*) {
   reader->busy = false;
-  if (reader->is_closed() || reader->handle->closing) status = Status::of(Code::closed, {});
+  if (reader->closed || reader->handle->closing) status = Status::of(Code::closed, {});
 }
 
 napi_value ReadAnswer::result(Environment* environment) {
-  if (filled->is_last()) return null_value(environment);
-  const napi_value value = batch_value(environment->env(), &filled->batch);
-  reader->reuse(std::move(filled));
-  return value;
+  driver::RecordBatch& batch = reader->batch;
+  if (batch.empty() && batch.skipped.empty()) return null_value(environment);
+  return batch_value(environment->env(), &batch);
 }
 
 // (handle, from, to)
@@ -116,7 +116,17 @@ napi_value read_next(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   reader->busy = true;
-  Status status = reader->ask(request, arguments.environment->channel());
+  const auto task = [channel = arguments.environment->channel(), self = Ref<ReaderHandle>(reader),
+                     request] {
+    if (!channel->is_open()) return;
+    auto answer = std::make_unique<ReadAnswer>(request);
+    answer->status = self->next();
+    answer->reader = self;
+    Message message;
+    message.answer = std::move(answer);
+    channel->post(std::move(message));
+  };
+  Status status = driver::reader_threads().run(task);
   if (!status.ok()) {
     reader->busy = false;
     arguments.environment->refuse(request, std::move(status));

@@ -68,7 +68,7 @@ int32_t Environment::add_reader(Ref<ReaderHandle> reader) {
 }
 
 void Environment::remove_reader(ReaderHandle* reader) {
-  reader->close();
+  reader->closed = true;
   readers_.remove(reader->id);
 }
 

@@ -107,91 +107,7 @@ void Handle::refresh_in_background() {
   if (!driver::reader_threads().run(look).ok()) refreshing_.store(false, std::memory_order_release);
 }
 
-Status ReaderHandle::ask(uint64_t request, const Ref<Channel>& channel) {
-  std::unique_ptr<Filled> ready;
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    ready = std::move(ahead_);
-    if (ready == nullptr) wanted_ = request;
-    if (reading_) return {};
-    reading_ = true;
-  }
-  if (ready != nullptr) answer(request, std::move(ready), channel.get());
-  Status status = read_on(channel);
-  if (status.ok()) return {};
-  // Only the first task of all can be refused: later there are threads.
-  const std::lock_guard<std::mutex> guard(mutex_);
-  reading_ = false;
-  wanted_ = 0;
-  return status;
-}
-
-void ReaderHandle::close() {
-  std::unique_ptr<Filled> dropped;
-  const std::lock_guard<std::mutex> guard(mutex_);
-  closed_ = true;
-  dropped = std::move(ahead_);
-}
-
-bool ReaderHandle::is_closed() {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  return closed_;
-}
-
-void ReaderHandle::reuse(std::unique_ptr<Filled> filled) {
-  filled->batch.clear();
-  const std::lock_guard<std::mutex> guard(mutex_);
-  spare_ = std::move(filled);
-}
-
-// One slab a task, so that readers take turns.
-Status ReaderHandle::read_on(const Ref<Channel>& channel) {
-  return driver::reader_threads().run([channel, self = Ref<ReaderHandle>(this)] {
-    if (channel->is_open()) self->fill(channel);
-  });
-}
-
-void ReaderHandle::fill(const Ref<Channel>& channel) {
-  std::unique_ptr<Filled> filled;
-  bool asked = false;
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    filled = std::move(spare_);
-    asked = wanted_ != 0;
-  }
-  if (filled == nullptr) filled = std::make_unique<Filled>();
-  uint64_t request = 0;
-  bool goes_on = false;
-  for (;;) {
-    filled->status = next(&filled->batch);
-    const std::lock_guard<std::mutex> guard(mutex_);
-    // An end that was met before somebody asked is looked for again: it may have moved on.
-    const bool last = filled->is_last();
-    if (last && filled->status.ok() && !asked && wanted_ != 0) {
-      asked = true;
-      continue;
-    }
-    const bool stays = !last && !closed_;
-    request = std::exchange(wanted_, 0);
-    reading_ = goes_on = stays && request != 0;
-    if (stays && request == 0) ahead_ = std::move(filled);
-    break;
-  }
-  if (request != 0) answer(request, std::move(filled), channel.get());
-  if (goes_on) (void)read_on(channel);  // never refused to a thread of the pool
-}
-
-void ReaderHandle::answer(uint64_t request, std::unique_ptr<Filled> filled, Channel* channel) {
-  auto answer = std::make_unique<ReadAnswer>(request);
-  answer->status = filled->status;
-  answer->filled = std::move(filled);
-  answer->reader = Ref<ReaderHandle>(this);
-  Message message;
-  message.answer = std::move(answer);
-  channel->post(std::move(message));
-}
-
-Status ReaderHandle::next(driver::RecordBatch* batch) {
+Status ReaderHandle::next() {
   if (!started_ && handle->read_only != nullptr) {
     // A look may be long ago: both ends are judged by what is on the disk now.
     Status status = handle->read_only->refresh();
@@ -203,7 +119,7 @@ Status ReaderHandle::next(driver::RecordBatch* batch) {
     }
   }
   started_ = true;
-  return reader_.next(batch);
+  return reader_.next(&batch);
 }
 
 }  // namespace stonelog::binding

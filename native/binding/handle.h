@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <deque>
-#include <memory>
 #include <mutex>
 
 #include "binding/channel.h"
@@ -70,46 +69,23 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   std::atomic<uint64_t> refreshed_ns_{0};
 };
 
-// A driver::Reader and its place in the environment. While slabs are asked for, one more than that
-// is read: the next one is at hand when the consumer has worked off this one.
+// A driver::Reader and its place in the environment. While `busy`, a task uses the reader and the
+// slab; else the event loop's thread does.
 class ReaderHandle final : public Counted<ReaderHandle> {
  public:
-  // What one look at the log gave.
-  struct Filled {
-    driver::RecordBatch batch;
-    Status status;
-    bool is_last() const { return !status.ok() || (batch.empty() && batch.skipped.empty()); }
-  };
-
   ReaderHandle(Ref<Handle> of, uint64_t from_lsn, uint64_t to_lsn)
       : handle(std::move(of)), reader_(handle->source(), from_lsn, to_lsn), from_(from_lsn) {}
 
-  // On the event loop's thread, one request at a time: answered through the channel, an empty slab
-  // at the end. A failure means that no thread can be had.
-  Status ask(uint64_t request, const Ref<Channel>& channel);
-  void close();
-  bool is_closed();  // an answer that is under way is Code::closed then
-  // The columns' memory of a slab that was handed out is used again.
-  void reuse(std::unique_ptr<Filled> filled);
+  // On a reader thread: the next slab into `batch`, an empty one at the end.
+  Status next();
 
   const Ref<Handle> handle;
-  // --- The event loop's thread only.
   int32_t id = 0;
-  bool busy = false;  // a request is under way
+  driver::RecordBatch batch;  // kept from slab to slab for its memory
+  bool busy = false;
+  bool closed = false;  // its answer, if one is under way, is Code::closed
 
  private:
-  Status read_on(const Ref<Channel>& channel);
-  void fill(const Ref<Channel>& channel);
-  Status next(driver::RecordBatch* batch);
-  void answer(uint64_t request, std::unique_ptr<Filled> filled, Channel* channel);
-
-  std::mutex mutex_;
-  uint64_t wanted_ = 0;   // the request that waits; 0: none
-  bool reading_ = false;  // a task uses the reader
-  bool closed_ = false;
-  std::unique_ptr<Filled> ahead_;
-  std::unique_ptr<Filled> spare_;
-  // --- The task's.
   driver::Reader reader_;
   const uint64_t from_;
   bool started_ = false;

@@ -15,7 +15,7 @@ namespace stonelog::driver {
 class ReadAhead final : public io::File, public log::SpanSource {
  public:
   static constexpr size_t kPieceBytes = 1 << 20;
-  static constexpr size_t kDepth = 6;  // pieces under way or ready: 6 MiB of memory
+  static constexpr size_t kDepth = 4;  // pieces under way or ready: 4 MiB of memory
 
   explicit ReadAhead(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
   ~ReadAhead() override;

@@ -72,8 +72,8 @@ describe('reading', () => {
     expect(await readTexts(wal)).toEqual(['1', '2', '3'].slice(0, wal.lastLsn))
   })
 
-  it('an end that was met while reading ahead is looked for again', async () => {
-    // Two slabs: with the second one at hand, whoever reads ahead has met the end of the log.
+  it('reads what was appended while a slab was worked off', async () => {
+    // Two slabs: with the second one at hand, whoever reads ahead may have met the end of the log.
     const wal = await open(await makeLog(bigRecords(30)))
     const batches = wal.readBatches()
     const first = await batches.next()
