@@ -14,8 +14,9 @@ constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the record that r
 constexpr size_t kBatchRecords = 16 << 10;
 constexpr size_t kSlabBytes = kBatchBytes + (64 << 10);
 constexpr size_t kWindowBytes = 1 << 20;
-constexpr size_t kSeekWindowBytes = 32
-                                    << 10;  // a look for a group's header reads this much at a time
+// A look for a group's header reads this much, then that much at a time.
+constexpr size_t kSeekWindowBytes = 32 << 10;
+constexpr size_t kFarWindowBytes = 256 << 10;
 
 }  // namespace
 
@@ -80,10 +81,12 @@ Status Reader::open_segment(const ReadableSegment& segment) {
 }
 
 // The first group that starts in [from, to), told by its own sector alone; *offset = to if none
-// does.
-Status Reader::find_group(GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
-                          format::GroupHeader* header) const {
-  for (*offset = from; *offset < to; *offset += seeker->header().block_bytes) {
+// does. Groups of a bulk load are large: what is not found in one look is looked for in larger
+// ones.
+Status Reader::find_group(GroupReader* near, GroupReader* far, uint64_t from, uint64_t to,
+                          uint64_t* offset, format::GroupHeader* header) const {
+  for (*offset = from; *offset < to; *offset += near->header().block_bytes) {
+    GroupReader* const seeker = *offset - from < kSeekWindowBytes ? near : far;
     Defect defect = Defect::none;
     Status status = seeker->read_header(*offset, header, &defect);
     if (!status.ok() || defect == Defect::none) return status;
@@ -92,26 +95,49 @@ Status Reader::find_group(GroupReader* seeker, uint64_t from, uint64_t to, uint6
   return {};
 }
 
-// Halves the segment until the last group that starts at or before next_lsn_ is found. Groups prove
-// themselves, so this needs no index, and damage elsewhere in the segment does not matter.
+// Narrows the segment down until the last group that starts at or before next_lsn_ is found, by
+// turns where the LSN's share of the segment would have it, and by halves. Groups prove themselves,
+// so this needs no index, and damage elsewhere in the segment does not matter.
 Status Reader::seek() {
   const uint32_t block = segment_.entry.header.block_bytes;
-  GroupReader seeker(*file_, segment_.entry.header, kSeekWindowBytes);
+  GroupReader near(*file_, segment_.entry.header, kSeekWindowBytes);
+  GroupReader far(*file_, segment_.entry.header, kFarWindowBytes);
   uint64_t low = offset_;
   uint64_t high = segment_.entry.end;
-  while (low + block < high) {
-    const uint64_t middle = low + (high - low) / 2 / block * block;
+  uint64_t low_lsn = expected_.first_lsn;
+  uint64_t high_lsn = std::max(segment_.entry.last_lsn + 1, next_lsn_ + 1);
+  for (bool by_share = true; low + block < high; by_share = !by_share) {
+    uint64_t middle = low + (high - low) / 2 / block * block;
+    if (by_share && low_lsn < next_lsn_) {
+      const double share =
+          static_cast<double>(next_lsn_ - low_lsn) / static_cast<double>(high_lsn - low_lsn);
+      const auto ahead = static_cast<uint64_t>(share * static_cast<double>(high - low));
+      middle = std::clamp(low + ahead / block * block, low + block, high - block);
+    }
     uint64_t found = 0;
     format::GroupHeader header;
-    Status status = find_group(&seeker, middle, high, &found, &header);
+    Status status = find_group(&near, &far, middle, high, &found, &header);
     if (!status.ok()) return status;
     if (found == high || header.first_lsn > next_lsn_) {
+      if (found < high) high_lsn = header.first_lsn;
       high = middle;
       continue;
     }
-    low = found;
-    offset_ = found;
-    expected_ = {header.first_lsn, segment_.entry.epoch, 0, false};
+    const auto settle_on = [&](uint64_t place) {
+      low = offset_ = place;
+      low_lsn = header.first_lsn;
+      expected_ = {header.first_lsn, segment_.entry.epoch, 0, false};
+    };
+    settle_on(found);
+    // Often it is the one: the group behind it, whose place is known, tells.
+    const uint64_t behind = found + header.file_bytes;
+    if (behind >= high) return {};
+    Defect defect = Defect::none;
+    status = near.read_header(behind, &header, &defect);
+    if (!status.ok()) return status;
+    if (defect != Defect::none) continue;
+    if (header.first_lsn > next_lsn_) return {};
+    settle_on(behind);
   }
   return {};
 }

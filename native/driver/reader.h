@@ -50,8 +50,8 @@ class Reader {
   Status open_segment(const ReadableSegment& segment);
   Status find_start();
   Status seek();
-  Status find_group(log::GroupReader* seeker, uint64_t from, uint64_t to, uint64_t* offset,
-                    format::GroupHeader* header) const;
+  Status find_group(log::GroupReader* near, log::GroupReader* far, uint64_t from, uint64_t to,
+                    uint64_t* offset, format::GroupHeader* header) const;
   Status read_group(RecordBatch* batch, bool* more);
   enum class Lent : uint8_t { taken, full, none };
   Lent take_lent(RecordBatch* batch);
