@@ -45,14 +45,16 @@ class SlabSource {
     if (this.#ended) return null
     try {
       for (;;) {
-        this.#ahead ??= this.#start()
+        const first = this.#reader === 0
+        this.#ahead ??= first ? this.#start() : this.#fetch()
         const { error, batch } = await this.#ahead
         if (error !== null && !this.#ended) throw error
         if (batch === null || this.#ended) {
           this.close()
           return null
         }
-        this.#ahead = this.#fetch()
+        // Many a reader wants no more than the first slab.
+        this.#ahead = first ? undefined : this.#fetch()
         for (const { from, to } of batch.skipped) this.#log.onSkipped(from, to)
         // A slab may hold nothing but the news of a hole.
         if (batch.length > 0) return batch

@@ -120,5 +120,5 @@ export async function randomReads(wal, { count }) {
       break
     }
   }
-  return latencies.summary()
+  return { ...latencies.summary(), latencies: latencies.pairs() }
 }

@@ -143,6 +143,25 @@ async function loopDelay(session) {
   })
 }
 
+/** The first record from anywhere, in a log that is open and whose places have been asked for. */
+async function readAnywhere(session, groups, fill) {
+  await session.withLog({}, async (subject) => {
+    await fill(subject)
+    const count = 60
+    await subject.call('randomReads', { count: 5 * count })
+    const pairs = await session.pairs(session.commit, () => subject.call('randomReads', { count }))
+    const all = pool(pairs.map(({ subject: { latencies } }) => latencies))
+    session.add({
+      id: '-',
+      name: `first record from anywhere, ${groups}`,
+      unit: 'ms, p50',
+      value: over(pairs, ({ subject: { p50 } }) => p50 / 1000),
+      target: ['<=', 1],
+      beside: [`stonelog: ${percentiles(all)}`, commitLine(pairs.map(({ probe }) => probe))],
+    })
+  })
+}
+
 /**
  * Small segments, so that a slice holds several rotations. The loop never sleeps, and takes a
  * processor from whoever completes the device's writes; so raw commits are also taken beside the
@@ -222,6 +241,14 @@ export const wholeWorkloads = {
   memory,
   open: opening,
   'loop-delay': loopDelay,
+  'read-anywhere-bulk': (session) =>
+    readAnywhere(session, 'bulk-written', (subject) =>
+      subject.call('fill', { size: 100, bytes: session.settings.logBytes }),
+    ),
+  'read-anywhere': (session) =>
+    readAnywhere(session, 'groups of 8 records', (subject) =>
+      subject.call('closedLoop', { inFlight: 8, size: 100, ms: 30 * session.settings.sliceMs }),
+    ),
   rotation: (session) =>
     rotation(
       session,

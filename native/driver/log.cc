@@ -178,9 +178,11 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   const uint64_t now = now_ns();
   engine_->tick(now);
   Op op;
-  if (!engine_->next_op(now, fs_.wall_micros(), &op)) return false;
+  const uint64_t wall_micros = fs_.wall_micros();
+  if (!engine_->next_op(now, wall_micros, &op)) return false;
   io::File* file = files_[op.segment].get();
   const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
+  if (op.kind == OpKind::write) note_place(op, wall_micros);
   ops_under_way_++;
   if (has_work(now)) wake_committer();
   lock->unlock();
@@ -202,6 +204,17 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   note_sealed();
   progressed();
   return true;
+}
+
+// A reader looks among what is durable only, so the place may be known before it is.
+void Log::note_place(const Op& op, uint64_t wall_micros) {
+  GroupPlace place;
+  place.sequence = op.segment;
+  place.tag = op.tag;
+  place.plain = op.count > 0;
+  place.extent = {op.offset, uint64_t{op.sizes[0]} + op.sizes[1], op.first_lsn, op.count};
+  place.timestamp_micros = wall_micros;
+  group_index().note(place);
 }
 
 // Stamps are computed while the device works, so that it need not wait for them.

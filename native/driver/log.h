@@ -166,6 +166,7 @@ class Log final : public Source {
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
   bool commit_one(std::unique_lock<WakingMutex>* lock);
+  void note_place(const log::Op& op, uint64_t wall_micros);
   bool stamp_one(std::unique_lock<WakingMutex>* lock);
   bool has_work(uint64_t now_ns) const;
   Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);

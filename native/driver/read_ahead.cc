@@ -18,13 +18,12 @@ void ReadAhead::change_file(std::unique_ptr<io::File> file) {
   drop(&lock);
   file_ = std::move(file);
   limit_ = 0;
-  expected_ = 0;
   next_fetch_ = 0;
 }
 
 void ReadAhead::set_limit(uint64_t limit) {
   const std::lock_guard<std::mutex> guard(mutex_);
-  limit_ = limit / format::kMaxBlockBytes * format::kMaxBlockBytes;
+  limit_ = limit / format::kMinBlockBytes * format::kMinBlockBytes;
 }
 
 // Forgets everything; what is under way is waited for, since it writes into the pieces' memory.
@@ -44,25 +43,57 @@ void ReadAhead::wait_for(std::unique_lock<std::mutex>* lock, const Piece& piece)
   }
 }
 
-void ReadAhead::fetch_next() {
+ReadAhead::Piece* ReadAhead::take_next(size_t size) {
   for (Piece& piece : pieces_) {
-    if (piece.state != State::idle || next_fetch_ + kPieceBytes > limit_) continue;
-    if (buffer_.size() == 0) buffer_.resize(kDepth * kPieceBytes);
-    piece.data = buffer_.data() + static_cast<size_t>(&piece - pieces_.data()) * kPieceBytes;
+    if (piece.state != State::idle || next_fetch_ >= limit_) continue;
+    if (slow_ > 0) {
+      if (slow_buffer_.size() < size) slow_buffer_.resize(size);
+      piece.data = slow_buffer_.data();
+    } else {
+      if (buffer_.size() == 0) buffer_.resize(kDepth * kPieceBytes);
+      piece.data = buffer_.data() + static_cast<size_t>(&piece - pieces_.data()) * kPieceBytes;
+    }
     piece.state = State::fetching;
     piece.offset = next_fetch_;
-    Piece* const target = &piece;
-    if (!fetch_threads().run([this, target] { run(target); }).ok()) {
-      piece.state = State::idle;  // then it is read when it is asked for
-      return;
-    }
-    next_fetch_ += kPieceBytes;
+    piece.size = static_cast<size_t>(std::min<uint64_t>(size, limit_ - next_fetch_));
+    next_fetch_ += piece.size;
+    return &piece;
   }
+  return nullptr;
+}
+
+void ReadAhead::fetch_next() {
+  while (Piece* const piece = take_next(kPieceBytes)) {
+    if (fetch_threads().run([this, piece] { run(piece); }).ok()) continue;
+    piece->state = State::idle;  // then it is read when it is asked for
+    next_fetch_ -= piece->size;
+    return;
+  }
+}
+
+// What is wanted now is read by this thread, rather than by another that is to be woken. Slow reads
+// come one at a time: the last one was used up.
+ReadAhead::Piece* ReadAhead::fetch_here(std::unique_lock<std::mutex>* lock, uint64_t offset,
+                                        size_t size) {
+  if (offset != next_fetch_ || slow_ > 0) drop(lock);
+  next_fetch_ = offset;
+  const size_t asked = (size + kLeastBytes - 1) / kLeastBytes * kLeastBytes;
+  Piece* const piece = take_next(slow_ > 0 ? std::min(asked, kPieceBytes) : kPieceBytes);
+  if (piece == nullptr) return nullptr;
+  if (slow_ > 0) {
+    slow_--;
+  } else {
+    fetch_next();
+  }
+  lock->unlock();
+  run(piece);
+  lock->lock();
+  return piece;
 }
 
 void ReadAhead::run(Piece* piece) {
   size_t got = 0;
-  Status status = file_->read(piece->offset, piece->data, kPieceBytes, &got);
+  Status status = file_->read(piece->offset, piece->data, piece->size, &got);
   const std::lock_guard<std::mutex> guard(mutex_);
   piece->status = std::move(status);
   piece->got = got;
@@ -72,7 +103,7 @@ void ReadAhead::run(Piece* piece) {
 
 ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
   for (Piece& piece : pieces_) {
-    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + kPieceBytes)
+    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + piece.size)
       return &piece;
   }
   return nullptr;
@@ -82,56 +113,39 @@ ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
 size_t ReadAhead::lend(uint64_t offset, size_t size, const uint8_t** data) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (Piece& piece : pieces_) {
-    if (piece.state == State::ready && piece.offset + kPieceBytes <= offset)
+    if (piece.state == State::ready && piece.offset + piece.size <= offset)
       piece.state = State::idle;
   }
   Piece* piece = find(offset);
   if (piece == nullptr) {
-    if (offset + kPieceBytes > limit_) return 0;
-    drop(&lock);
-    next_fetch_ = offset;
-    fetch_next();
-    piece = find(offset);
-    if (piece == nullptr) return 0;  // no thread fetches it
+    if (offset >= limit_) return 0;
+    piece = fetch_here(&lock, offset, size);
+    if (piece == nullptr) return 0;
   } else {
-    fetch_next();
+    if (slow_ == 0) fetch_next();
+    wait_for(&lock, *piece);
   }
-  wait_for(&lock, *piece);
-  if (!piece->status.ok() || piece->got < kPieceBytes) return 0;
+  if (!piece->status.ok() || piece->got < piece->size) return 0;
   const size_t within = static_cast<size_t>(offset - piece->offset);
   *data = piece->data + within;
-  return std::min(size, kPieceBytes - within);
+  return std::min(size, piece->size - within);
 }
 
 Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got) {
   std::unique_lock<std::mutex> lock(mutex_);
   *got = 0;
-  if (offset != expected_) {
-    drop(&lock);
-    next_fetch_ = offset + size;
-  }
   while (*got < size) {
     Piece* piece = find(offset + *got);
     if (piece == nullptr) break;
     wait_for(&lock, *piece);
-    if (!piece->status.ok()) return piece->status;
-    const uint64_t within = offset + *got - piece->offset;
-    if (within >= piece->got) return {};  // the file ends here
-    const size_t part = std::min<size_t>(size - *got, piece->got - within);
+    if (!piece->status.ok() || piece->got < piece->size) break;  // the file itself is to tell
+    const auto within = static_cast<size_t>(offset + *got - piece->offset);
+    const size_t part = std::min(size - *got, piece->size - within);
     std::memcpy(data + *got, piece->data + within, part);
     *got += part;
-    const bool short_piece = piece->got < kPieceBytes;
-    if (within + part == piece->got && !short_piece) piece->state = State::idle;
-    expected_ = offset + *got;
-    fetch_next();
-    if (short_piece) return {};
   }
-  if (*got == size) return {};
-  // Not fetched ahead: the rest now, and from then on what follows.
-  next_fetch_ = std::max(next_fetch_, offset + size);
-  expected_ = offset + size;
-  fetch_next();
   lock.unlock();
+  if (*got == size) return {};
   size_t rest = 0;
   Status status = file_->read(offset + *got, data + *got, size - *got, &rest);
   *got += rest;

@@ -97,6 +97,7 @@ Status ReadOnlyLog::look(log::RecoveryReport* report) {
   state_ = examination.state;
   live_ = examination.report.live;
   catalog_.assign(std::move(examination.segments));
+  if (!catalog_.empty()) group_index().forget_before(catalog_.entries().front().header.sequence);
   looked_at_ns_ = now_ns();
   return {};
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "driver/seek.h"
+
 namespace stonelog::driver {
 
 using log::Defect;
@@ -10,13 +12,12 @@ using log::GroupReader;
 
 namespace {
 
-constexpr size_t kBatchBytes = 256 << 10;  // a slab ends with the record that reaches this
+constexpr size_t kBatchBytes = 256 << 10;
+constexpr size_t kFirstBatchBytes = 48 << 10;    // who wants one record need not wait for many
+constexpr uint64_t kPartsFromBytes = 192 << 10;  // a larger group need not be read as a whole
 constexpr size_t kBatchRecords = 16 << 10;
-constexpr size_t kSlabBytes = kBatchBytes + (64 << 10);
+constexpr size_t kRoomBytes = 64 << 10;  // of a slab beyond its batch's bytes
 constexpr size_t kWindowBytes = 1 << 20;
-// A look for a group's header reads this much, then that much at a time.
-constexpr size_t kSeekWindowBytes = 32 << 10;
-constexpr size_t kFarWindowBytes = 256 << 10;
 
 }  // namespace
 
@@ -30,10 +31,10 @@ void RecordBatch::clear() {
   skipped.clear();
 }
 
-uint8_t* RecordBatch::make_room(size_t bytes) {
+uint8_t* RecordBatch::make_room(size_t bytes, size_t expected) {
   if (slab != nullptr && slab->room() >= bytes) return slab->end();
   const size_t has = this->bytes();
-  std::unique_ptr<Slab> larger = take_slab(std::max(kSlabBytes, has + bytes));
+  std::unique_ptr<Slab> larger = take_slab(std::max(expected, has + bytes));
   if (has > 0) std::memcpy(larger->end(), slab->data(), has);
   larger->grow(has);
   give_back(std::move(slab));
@@ -42,7 +43,7 @@ uint8_t* RecordBatch::make_room(size_t bytes) {
 }
 
 Reader::Reader(Source* source, uint64_t from, uint64_t to)
-    : source_(source), next_lsn_(from), to_(to) {
+    : source_(source), next_lsn_(from), to_(to), batch_bytes_(kFirstBatchBytes) {
   source_->retain();
 }
 
@@ -76,69 +77,27 @@ Status Reader::open_segment(const ReadableSegment& segment) {
   }
   groups_->window().set_limit(segment.entry.end);
   offset_ = format::kFirstGroupBlock * uint64_t{segment.entry.header.block_bytes};
+  noted_to_ = 0;
   expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
   return {};
 }
 
-// The first group that starts in [from, to), told by its own sector alone; *offset = to if none
-// does. Groups of a bulk load are large: what is not found in one look is looked for in larger
-// ones.
-Status Reader::find_group(GroupReader* near, GroupReader* far, uint64_t from, uint64_t to,
-                          uint64_t* offset, format::GroupHeader* header) const {
-  for (*offset = from; *offset < to; *offset += near->header().block_bytes) {
-    GroupReader* const seeker = *offset - from < kSeekWindowBytes ? near : far;
-    Defect defect = Defect::none;
-    Status status = seeker->read_header(*offset, header, &defect);
-    if (!status.ok() || defect == Defect::none) return status;
-  }
-  *offset = to;
-  return {};
-}
-
-// Narrows the segment down until the last group that starts at or before next_lsn_ is found, by
-// turns where the LSN's share of the segment would have it, and by halves. Groups prove themselves,
-// so this needs no index, and damage elsewhere in the segment does not matter.
-Status Reader::seek() {
-  const uint32_t block = segment_.entry.header.block_bytes;
-  GroupReader near(*file_, segment_.entry.header, kSeekWindowBytes);
-  GroupReader far(*file_, segment_.entry.header, kFarWindowBytes);
-  uint64_t low = offset_;
-  uint64_t high = segment_.entry.end;
-  uint64_t low_lsn = expected_.first_lsn;
-  uint64_t high_lsn = std::max(segment_.entry.last_lsn + 1, next_lsn_ + 1);
-  for (bool by_share = true; low + block < high; by_share = !by_share) {
-    uint64_t middle = low + (high - low) / 2 / block * block;
-    if (by_share && low_lsn < next_lsn_) {
-      const double share =
-          static_cast<double>(next_lsn_ - low_lsn) / static_cast<double>(high_lsn - low_lsn);
-      const auto ahead = static_cast<uint64_t>(share * static_cast<double>(high - low));
-      middle = std::clamp(low + ahead / block * block, low + block, high - block);
-    }
-    uint64_t found = 0;
-    format::GroupHeader header;
-    Status status = find_group(&near, &far, middle, high, &found, &header);
-    if (!status.ok()) return status;
-    if (found == high || header.first_lsn > next_lsn_) {
-      if (found < high) high_lsn = header.first_lsn;
-      high = middle;
-      continue;
-    }
-    const auto settle_on = [&](uint64_t place) {
-      low = offset_ = place;
-      low_lsn = header.first_lsn;
-      expected_ = {header.first_lsn, segment_.entry.epoch, 0, false};
-    };
-    settle_on(found);
-    // Often it is the one: the group behind it, whose place is known, tells.
-    const uint64_t behind = found + header.file_bytes;
-    if (behind >= high) return {};
-    Defect defect = Defect::none;
-    status = near.read_header(behind, &header, &defect);
-    if (!status.ok()) return status;
-    if (defect != Defect::none) continue;
-    if (header.first_lsn > next_lsn_) return {};
-    settle_on(behind);
-  }
+// Of a large group only what is wanted now is read; should more be, it is read as a whole then.
+Status Reader::start_in(const GroupPlace& place) {
+  offset_ = place.extent.offset;
+  expected_.first_lsn = place.first_lsn();
+  if (!place.plain || place.extent.file_bytes < kPartsFromBytes ||
+      place.next_lsn() > source_->durable_lsn() + 1)
+    return {};
+  Status status =
+      log::read_part(*file_, segment_.entry.header, place.extent, next_lsn_, &first_part_);
+  if (!status.ok() || first_part_.records.empty()) return status;
+  view_.header.first_lsn = next_lsn_;
+  view_.header.epoch = segment_.entry.epoch;
+  view_.header.timestamp_micros = place.timestamp_micros;
+  view_.stream = first_part_.stream.data();
+  view_.records = first_part_.records;
+  unread_ = true;
   return {};
 }
 
@@ -157,7 +116,11 @@ Status Reader::find_start() {
   }
   Status status = open_segment(segment);
   if (!status.ok()) return status;
-  status = next_lsn_ > segment_.entry.first_lsn ? seek() : Status{};
+  if (next_lsn_ > segment_.entry.first_lsn) {
+    std::optional<GroupPlace> place;
+    status = seek(*file_, segment_.entry, next_lsn_, &source_->group_index(), &place);
+    if (status.ok() && place.has_value()) status = start_in(*place);
+  }
   file_->set_limit(segment_.entry.end);  // read ahead from here on, not while looking for the place
   return status;
 }
@@ -165,6 +128,10 @@ Status Reader::find_start() {
 Status Reader::next(RecordBatch* batch) {
   batch->clear();
   if (!pending_.ok()) return pending_;
+  if (started_) {
+    batch_bytes_ = kBatchBytes;
+    first_part_.records.clear();
+  }
   if (!started_) {
     Status status = find_start();
     if (!status.ok()) return pending_ = status;
@@ -173,10 +140,11 @@ Status Reader::next(RecordBatch* batch) {
   }
   bool more = true;
   durable_lsn_ = source_->durable_lsn();
-  while (more && next_lsn_ <= to_ && batch->bytes() < kBatchBytes &&
+  while (more && next_lsn_ <= to_ && batch->bytes() < batch_bytes_ &&
          batch->offsets.size() < kBatchRecords) {
     if (unread_) {
       add_group(batch);
+      if (!first_part_.records.empty()) return {};
       continue;
     }
     const Lent lent = take_lent(batch);
@@ -281,9 +249,17 @@ Status Reader::read_group(RecordBatch* batch, bool* more) {
 }
 
 void Reader::move_on() {
+  note_place();
   offset_ += view_.header.file_bytes;
   expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch,
                view_.header.checksum, true};
+}
+
+// Every now and then: whoever looks for an LSN near here finds it sooner.
+void Reader::note_place() {
+  if (offset_ < noted_to_) return;
+  source_->group_index().note(place_of(view_.header, offset_));
+  noted_to_ = offset_ + GroupIndex::kLeastSpacing;
 }
 
 // The common case, a group that was read ahead and is as it should be: it is verified and laid into
@@ -296,7 +272,7 @@ Reader::Lent Reader::take_lent(RecordBatch* batch) {
   const size_t bytes = header.file_bytes / format::kSectorBytes * format::kContentBytes;
   const bool fits = batch->slab == nullptr || batch->slab->room() >= bytes;
   if (!fits && !batch->empty()) return Lent::full;
-  uint8_t* const content = batch->make_room(bytes);
+  uint8_t* const content = batch->make_room(bytes, batch_bytes_ + kRoomBytes);
   if (!groups_->take(file_.get(), offset_, header, content, &view_)) return Lent::none;
   const uint64_t first = header.first_lsn;
   const uint64_t count = view_.records.size();
@@ -354,8 +330,8 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
   if (!status.ok()) return std::move(status).at(sequence, offset_);
   const size_t base = batch->bytes();
   if (!region.payloads.empty()) {
-    std::memcpy(batch->make_room(region.payloads.size()), region.payloads.data(),
-                region.payloads.size());
+    std::memcpy(batch->make_room(region.payloads.size(), batch_bytes_ + kRoomBytes),
+                region.payloads.data(), region.payloads.size());
     batch->slab->grow(region.payloads.size());
   }
   for (const log::SalvagedRecord& record : region.records) {
@@ -398,7 +374,7 @@ void Reader::add_group(RecordBatch* batch) {
                          view_.header.epoch, view_.header.timestamp_micros});
   uint64_t at = from;
   uint64_t bytes_to = bytes_from;
-  for (; at < end && (at == from || (base + bytes_to - bytes_from < kBatchBytes &&
+  for (; at < end && (at == from || (base + bytes_to - bytes_from < batch_bytes_ &&
                                      batch->offsets.size() < kBatchRecords));
        at++) {
     const log::RecordRef& record = view_.records[at];
@@ -407,7 +383,7 @@ void Reader::add_group(RecordBatch* batch) {
     bytes_to = record.payload_offset + record.payload_bytes;
   }
   const size_t bytes = bytes_to - bytes_from;
-  std::memcpy(batch->make_room(bytes), view_.stream + bytes_from, bytes);
+  std::memcpy(batch->make_room(bytes, batch_bytes_ + kRoomBytes), view_.stream + bytes_from, bytes);
   batch->slab->grow(bytes);
   next_lsn_ = first + at;
   unread_ = at < end;

@@ -30,8 +30,9 @@ struct RecordBatch {
   bool empty() const { return offsets.empty(); }
   size_t bytes() const { return slab == nullptr ? 0 : slab->size(); }
   void clear();
-  // Room for so many bytes at the slab's end, whatever is moved for it.
-  uint8_t* make_room(size_t bytes);
+  // Room for so many bytes at the slab's end, whatever is moved for it; a new slab is made for
+  // `expected` bytes.
+  uint8_t* make_room(size_t bytes, size_t expected);
 };
 
 class Reader {
@@ -49,9 +50,7 @@ class Reader {
  private:
   Status open_segment(const ReadableSegment& segment);
   Status find_start();
-  Status seek();
-  Status find_group(log::GroupReader* near, log::GroupReader* far, uint64_t from, uint64_t to,
-                    uint64_t* offset, format::GroupHeader* header) const;
+  Status start_in(const GroupPlace& place);
   Status read_group(RecordBatch* batch, bool* more);
   enum class Lent : uint8_t { taken, full, none };
   Lent take_lent(RecordBatch* batch);
@@ -63,22 +62,26 @@ class Reader {
   bool was_replaced();
   void add_group(RecordBatch* batch);
   void move_on();
+  void note_place();
 
   const SlabUser slab_user_;
   Source* source_;
   uint64_t next_lsn_;
   const uint64_t to_;
   uint64_t durable_lsn_ = 0;  // nothing beyond is shown
+  size_t batch_bytes_;        // a slab ends with the record that reaches this
   format::Hole front_hole_;   // known to be missing before the first segment
   bool started_ = false;
   ReadableSegment segment_;
   std::unique_ptr<ReadAhead> file_;
   std::unique_ptr<log::GroupReader> groups_;
   uint64_t offset_ = 0;
+  uint64_t noted_to_ = 0;  // no place before it is worth noting
   log::Expectation expected_;
   log::GroupView view_;
-  bool unread_ = false;  // records of view_ are still to be handed out
-  Status pending_;       // reported when what precedes it was handed out
+  log::GroupPart first_part_;  // records only while they are the first batch
+  bool unread_ = false;        // records of view_ are still to be handed out
+  Status pending_;             // reported when what precedes it was handed out
 };
 
 }  // namespace stonelog::driver

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "driver/group_index.h"
 #include "format/control.h"
 #include "io/file.h"
 #include "log/recovery.h"
@@ -38,6 +39,7 @@ class Source {
   // Whether no file of it goes without its doing: then one that is gone was lost, not released.
   virtual bool owns_files() const { return false; }
   virtual Status refresh() = 0;
+  GroupIndex& group_index() { return group_index_; }
 
   void retain() { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() {
@@ -46,6 +48,7 @@ class Source {
 
  private:
   std::atomic<uint32_t> references_{1};
+  GroupIndex group_index_;
 };
 
 }  // namespace stonelog::driver

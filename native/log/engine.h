@@ -107,6 +107,8 @@ struct Op {
   uint64_t group = 0;    // index for write; ticket for sync
   uint64_t offset = 0;
   uint64_t opened_ns = 0;  // of a write: when its group took its first record
+  uint64_t first_lsn = 0;  // of a write, and how many records there are
+  uint32_t count = 0;
   uint32_t tag = 0;
   io::WriteMode mode = io::WriteMode::dsync;
   uint8_t* parts[2] = {};

@@ -181,6 +181,8 @@ void Engine::submit(Group* next, uint64_t index, uint64_t wall_micros, Op* op) {
 
   op->kind = OpKind::write;
   op->opened_ns = next->opened_ns;
+  op->first_lsn = next->first_lsn;
+  op->count = next->count;
   op->tag = format::tag_of(segment->place.id);
   op->stamped = next->stamped;
   const bool at_once = next->durable_wish && options_.dsync && !loads_in_bulk();

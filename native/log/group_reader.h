@@ -49,6 +49,9 @@ class FileWindow {
   // is read again that the window already holds, so forget() it where the file may have changed.
   Status view(uint64_t offset, size_t size, const uint8_t** data, size_t* got);
   void forget() { begin_ = end_ = 0; }
+  bool holds(uint64_t offset, size_t size) const {
+    return begin_ <= offset && offset + size <= end_;
+  }
   // Takes over what was read elsewhere: whole blocks from `offset` on.
   void fill(uint64_t offset, const uint8_t* data, size_t size);
   // Reads ahead no further than this: what lies beyond may be written meanwhile.

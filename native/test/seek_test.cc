@@ -1,0 +1,269 @@
+// Reading from anywhere: the place is found with few reads, whatever the log looks like, and of a
+// large group only a part is read.
+#include <random>
+
+#include "driver/group_index.h"
+#include "log_fixture.h"
+
+using namespace stonelog;
+using namespace stonelog::test;
+
+namespace {
+
+using driver::GroupIndex;
+using driver::GroupPlace;
+
+// A text that tells its LSN, of the size that `sizes` says for it.
+using Sizes = std::function<size_t(uint64_t lsn)>;
+
+struct Fixture {
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  OpenOptions options;
+  Sizes sizes;
+  uint64_t count = 0;
+
+  explicit Fixture(Sizes of_lsn) : sizes(std::move(of_lsn)) {
+    options.directory = directory / "log";
+    options.segment_bytes = 8 << 20;
+    options.queue_bytes = 8 << 20;
+    options.max_record_bytes = 2 << 20;
+    options.min_free_bytes = 0;
+  }
+  std::string text(uint64_t lsn) const {
+    std::string out = std::to_string(lsn) + ":";
+    out.resize(std::max(out.size(), sizes(lsn)), static_cast<char>('a' + lsn % 26));
+    return out;
+  }
+  // Groups are as large as they can be where nobody waits for them.
+  void load(OpenLog& open, uint64_t records, uint64_t flush_every = UINT64_MAX) {
+    REQUIRE(open.status.ok());
+    for (uint64_t i = 0; i < records; i++) {
+      Code code = Code::ok;
+      while (open.append(text(count + 1), &code) == 0) {
+        REQUIRE(code == Code::backpressure);
+        usleep(200);
+      }
+      count++;
+      if (count % flush_every == 0) REQUIRE(open.log->flush_and_wait().ok());
+    }
+    REQUIRE(open.log->flush_and_wait().ok());
+  }
+  // Opens anew, so that nothing is known of any place.
+  void forget(OpenLog& open) { open.reopen(fs, options); }
+
+  // The first batch from `lsn` on.
+  Status first_batch(Source* source, uint64_t lsn, uint64_t to, RecordBatch* batch) const {
+    Reader reader(source, lsn, to);
+    Status status = reader.next(batch);
+    if (!status.ok()) return status;
+    REQUIRE(!batch->empty());
+    REQUIRE(batch->runs.front().first_lsn == lsn);
+    for (size_t i = 0; i < batch->offsets.size(); i++) {
+      const std::string expected = text(lsn + i);
+      REQUIRE(batch->lengths[i] == expected.size());
+      REQUIRE(std::memcmp(batch->slab->data() + batch->offsets[i], expected.data(),
+                          expected.size()) == 0);
+    }
+    return status;
+  }
+  // How many reads it takes to have the first records, the greatest and all of them.
+  struct Reads {
+    uint64_t most = 0;
+    uint64_t all = 0;
+  };
+  Reads reads_of(Source* source, int times) {
+    std::mt19937_64 random(42);
+    Reads reads;
+    RecordBatch batch;
+    for (int i = 0; i < times; i++) {
+      const uint64_t lsn = 1 + random() % count;
+      const uint64_t before = fs.count(Operation::read);
+      REQUIRE(first_batch(source, lsn, UINT64_MAX, &batch).ok());
+      const uint64_t made = fs.count(Operation::read) - before;
+      reads.most = std::max(reads.most, made);
+      reads.all += made;
+    }
+    return reads;
+  }
+};
+
+size_t mixed(uint64_t lsn) { return lsn * 7919 % 20'000; }
+size_t small(uint64_t) { return 100; }
+size_t tiny(uint64_t) { return 0; }  // the LSN's digits
+// Half of the log's bytes are in records 300 times as long as those of the other half.
+size_t uneven(uint64_t lsn) { return lsn < 40'000 ? 20 : 6'000; }
+
+GroupPlace place(uint64_t sequence, uint64_t lsn, uint64_t offset, uint32_t tag = 7) {
+  GroupPlace out;
+  out.sequence = sequence;
+  out.tag = tag;
+  out.plain = true;
+  out.extent = {offset, 4096, lsn, 10};
+  return out;
+}
+
+}  // namespace
+
+// ensures that a reader that starts anywhere gets the very record it asked for first, cold and
+// warm, in logs of each kind.
+TEST_CASE("seek: every kind of log, from anywhere") {
+  struct Kind {
+    std::string name;
+    Sizes sizes;
+    uint64_t records;
+    uint64_t flush_every;
+  };
+  const std::vector<Kind> kinds = {{"mixed, bulk", mixed, 3'000, UINT64_MAX},
+                                   {"mixed, small groups", mixed, 1'000, 3},
+                                   {"small, bulk", small, 60'000, UINT64_MAX},
+                                   {"tiny, bulk", tiny, 200'000, UINT64_MAX},
+                                   {"uneven, bulk", uneven, 43'000, UINT64_MAX}};
+  for (const Kind& kind : kinds) {
+    CAPTURE(kind.name);
+    Fixture f(kind.sizes);
+    OpenLog open(f.fs, f.options);
+    f.load(open, kind.records, kind.flush_every);
+    std::mt19937_64 random(1);
+    RecordBatch batch;
+    for (int pass = 0; pass < 2; pass++) {
+      for (int i = 0; i < 200; i++) {
+        const uint64_t lsn = 1 + random() % f.count;
+        CAPTURE(lsn);
+        REQUIRE(f.first_batch(open.log, lsn, UINT64_MAX, &batch).ok());
+        REQUIRE(f.first_batch(open.log, lsn, lsn, &batch).ok());
+        CHECK(batch.offsets.size() == 1);
+      }
+      f.forget(open);
+    }
+    // And goes on behind what the first batch held.
+    for (const uint64_t lsn : {f.count / 3, f.count / 2, f.count - 5}) {
+      const std::vector<std::string> records = OpenLog::read_from(open.log, lsn);
+      REQUIRE(records.size() == f.count - lsn + 1);
+      for (size_t i = 0; i < records.size(); i += 97) REQUIRE(records[i] == f.text(lsn + i));
+      REQUIRE(records.back() == f.text(f.count));
+    }
+  }
+}
+
+// ensures that it takes few reads: a guess or two where nothing is known, one or two where it is.
+TEST_CASE("seek: few reads") {
+  struct Kind {
+    std::string name;
+    Sizes sizes;
+    uint64_t records;
+    uint64_t flush_every;
+  };
+  const std::vector<Kind> kinds = {{"small, bulk", small, 200'000, UINT64_MAX},
+                                   {"small groups", small, 20'000, 10},
+                                   {"mixed, bulk", mixed, 3'000, UINT64_MAX},
+                                   {"uneven, bulk", uneven, 43'000, UINT64_MAX}};
+  constexpr int kTimes = 300;
+  constexpr uint64_t kWarm = 5;  // on average
+  constexpr uint64_t kCold = 18;
+  for (const Kind& kind : kinds) {
+    CAPTURE(kind.name);
+    Fixture f(kind.sizes);
+    OpenLog open(f.fs, f.options);
+    f.load(open, kind.records, kind.flush_every);
+    const Fixture::Reads written = f.reads_of(open.log, kTimes);  // who wrote it knows its places
+    CHECK(written.all <= kTimes * kWarm);
+    uint64_t cold = 0;
+    uint64_t most = 0;
+    std::mt19937_64 random(3);
+    RecordBatch batch;
+    for (int i = 0; i < 40; i++) {
+      f.forget(open);
+      const uint64_t before = f.fs.count(Operation::read);
+      REQUIRE(f.first_batch(open.log, 1 + random() % f.count, UINT64_MAX, &batch).ok());
+      cold += f.fs.count(Operation::read) - before;
+      most = std::max(most, f.fs.count(Operation::read) - before);
+    }
+    CHECK(cold <= 40 * kCold);
+    CHECK(most <= 60);
+    (void)f.reads_of(open.log, kTimes);  // who reads learns
+    const Fixture::Reads learned = f.reads_of(open.log, kTimes);
+    CHECK(learned.all <= kTimes * kWarm);
+  }
+}
+
+// ensures that nothing of what is read in part passes unverified: a record behind a flipped byte is
+// not handed out, those before it are.
+TEST_CASE("seek: a flipped byte in a large group") {
+  Fixture f(small);
+  OpenLog open(f.fs, f.options);
+  f.load(open, 30'000);
+  ReadableSegment segment;
+  REQUIRE(open.log->segment_holding(1, &segment));
+  const std::string path = open.log->segment_path(segment.entry.header.sequence);
+  std::unique_ptr<io::File> file;
+  REQUIRE(posix_file_system().open(path, io::Access::read_write, false, 0, &file).ok());
+  const uint64_t damaged_at = 300 * 4096 + 512 + 77;
+  std::vector<uint8_t> sector(512);
+  size_t got = 0;
+  const uint64_t sector_at = damaged_at / 512 * 512;
+  REQUIRE(file->read(sector_at, sector.data(), sector.size(), &got).ok());
+  sector[damaged_at % 512] ^= 1;
+  const io::Part part{sector.data(), sector.size()};
+  REQUIRE(file->write(sector_at, &part, 1, io::WriteMode::dsync).ok());
+  RecordBatch batch;
+  uint64_t corrupt = 0;
+  for (uint64_t lsn = 1; lsn <= f.count; lsn += 50) {
+    Status status = f.first_batch(open.log, lsn, UINT64_MAX, &batch);  // checks what it gives
+    if (status.ok()) continue;
+    corrupt++;
+    CHECK(status.code == Code::corrupt);
+    CHECK(status.offset == sector_at);
+  }
+  CHECK(corrupt > 0);
+  CHECK(corrupt < 200);
+}
+
+// ensures that a place that is not durable yet, of another life or of what was released is never
+// taken.
+TEST_CASE("seek: index of groups") {
+  constexpr uint64_t kSpacing = GroupIndex::kLeastSpacing;
+  GroupIndex index;
+  CHECK_FALSE(index.around(1, 7, 5, UINT64_MAX).before.has_value());
+  for (uint64_t i = 0; i < 10; i++) index.note(place(1, 1 + 100 * i, 8192 + i * kSpacing));
+  index.note(place(1, 51, 8192 + kSpacing / 2));  // too near
+  GroupPlace control = place(1, 5001, 100 * kSpacing);
+  control.plain = false;
+  index.note(control);
+  CHECK(index.size() == 10);
+  GroupIndex::Around around = index.around(1, 7, 250, UINT64_MAX);
+  REQUIRE(around.before.has_value());
+  CHECK(around.before->first_lsn() == 201);
+  REQUIRE(around.after.has_value());
+  CHECK(around.after->first_lsn() == 301);
+  CHECK(index.around(1, 7, 201, UINT64_MAX).before->first_lsn() == 201);
+  CHECK_FALSE(index.around(1, 7, 0, UINT64_MAX).before.has_value());
+  // The file's durable end lies before the group that would be the nearest.
+  around = index.around(1, 7, 950, 8192 + 5 * kSpacing);
+  CHECK(around.before->first_lsn() == 401);
+  CHECK(index.around(1, 7, 450, 8192 + 6 * kSpacing).after->first_lsn() == 501);
+  CHECK_FALSE(index.around(1, 7, 450, 8192 + 5 * kSpacing).after.has_value());
+  // Another life, another segment.
+  CHECK_FALSE(index.around(1, 8, 250, UINT64_MAX).before.has_value());
+  CHECK_FALSE(index.around(2, 7, 250, UINT64_MAX).before.has_value());
+  index.note(place(3, 2001, 8192));
+  index.forget_before(3);
+  CHECK(index.size() == 1);
+  CHECK(index.around(3, 7, 2005, UINT64_MAX).before->first_lsn() == 2001);
+}
+
+// ensures that an index stays as small as it is meant to be, and even.
+TEST_CASE("seek: a full index of groups") {
+  GroupIndex index(64);
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 20'000; i++) {
+    const uint64_t at = random() % 100'000;
+    index.note(place(1 + at / 1000, 1 + at, 8192 + at % 1000 * GroupIndex::kLeastSpacing));
+    REQUIRE(index.size() <= 64);
+  }
+  CHECK(index.size() > 16);
+  uint64_t found = 0;
+  for (uint64_t sequence = 1; sequence <= 100; sequence++)
+    if (index.around(sequence, 7, sequence * 1000, UINT64_MAX).before.has_value()) found++;
+  CHECK(found > 20);
+}
