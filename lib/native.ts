@@ -83,8 +83,8 @@ export const enum OnDamage {
 
 /**
  * A slab of verified records: `data` holds the payloads of all of them, `lengths.length` is their
- * count. About 256 KiB unless one record is larger: it bounds both memory and how long one batch is
- * worked on.
+ * count. About 48 KiB at first, then 256, unless one record or group is larger: it bounds both
+ * memory and how long one batch is worked on.
  */
 export interface NativeBatch {
   data: ArrayBuffer

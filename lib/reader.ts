@@ -1,5 +1,6 @@
-// Reading as async iterables. Native hands over slabs of verified records; one is always fetched
-// ahead, and none is handed on before the event loop has turned, so that a replay never starves it.
+// Reading as async iterables. Native hands over slabs of verified records; after the first, one is
+// always fetched ahead, and none is handed on before the event loop has turned, so that a replay
+// never starves it.
 import { fromCode, fromNative, messageOf, WalError } from './errors.js'
 import type { NativeBatch, NativeError } from './native.js'
 import type { NativeBinding } from './native-binding.js'
@@ -25,7 +26,10 @@ export interface LsnRange {
 type Fetched = { error: WalError | null; batch: RecordBatch | null }
 const END: Fetched = { error: null, batch: null }
 
-/** Slabs of one reader, one fetched ahead. Errors are given out after every slab before them. */
+/**
+ * Slabs of one reader, one fetched ahead of whoever wants more than the first. Errors are given out
+ * after every slab before them.
+ */
 class SlabSource {
   readonly #log: ReadableLog
   readonly #range: LsnRange

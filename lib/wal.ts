@@ -241,7 +241,9 @@ export class Wal {
 
   /**
    * Reads durable records in LSN order, verified. Ends at what is durable when it gets there.
-   * Iterate it once; leaving the loop early releases the reader.
+   * Iterate it once; leaving the loop early releases the reader. Whoever appends in the loop gives
+   * a `to`, or reads what was appended, too. A read that starts behind damage may hand out intact
+   * records of the group that is damaged first.
    * @throws {WalError} WAL_BAD_ARGUMENT at once; while iterating WAL_NOT_FOUND (from below
    *   firstLsn, or released meanwhile), WAL_CORRUPT (after everything before the damage), WAL_IO,
    *   WAL_CLOSED

@@ -46,7 +46,8 @@ void GroupIndex::note(const GroupPlace& place) {
   auto at = places_.cend();
   if (!places_.empty() && !precedes(places_.back(), place))
     at = std::lower_bound(places_.cbegin(), places_.cend(), place, precedes);
-  if (crowded(at, place)) return;
+  const bool known = at != places_.cend() && !precedes(place, *at);
+  if (known || crowded(at, place)) return;
   places_.insert(at, place);
   if (places_.size() > most_) thin_out();
 }
@@ -55,7 +56,7 @@ void GroupIndex::thin_out() {
   size_t kept = 0;
   for (size_t i = 0; i < places_.size(); i += 2) places_[kept++] = places_[i];
   places_.resize(kept);
-  spacing_ *= 2;
+  spacing_ = std::min(2 * spacing_, kMostSpacing);
 }
 
 GroupIndex::Around GroupIndex::around(uint64_t sequence, uint32_t tag, uint64_t lsn,
@@ -78,6 +79,7 @@ void GroupIndex::forget_before(uint64_t sequence) {
   const auto first =
       std::lower_bound(places_.begin(), places_.end(), at_lsn(sequence, 0), precedes);
   places_.erase(places_.begin(), first);
+  if (places_.size() < most_ / 4) spacing_ = kLeastSpacing;
 }
 
 size_t GroupIndex::size() const {

@@ -30,7 +30,8 @@ GroupPlace place_of(const format::GroupHeader& header, uint64_t offset);
 // Thread-safe.
 class GroupIndex {
  public:
-  static constexpr size_t kMost = 8 << 10;              // places: 500 KiB of memory
+  static constexpr size_t kMost = 8 << 10;  // places: 500 KiB of memory
+  static constexpr uint64_t kMostSpacing = 1 << 30;
   static constexpr uint64_t kLeastSpacing = 256 << 10;  // bytes of a file between two
 
   explicit GroupIndex(size_t most = kMost) : most_(most) {}

@@ -20,8 +20,6 @@ namespace {
 
 constexpr uint64_t kPrepareAheadBytes = 8 << 20;  // small segments are prepared in greater number
 constexpr uint32_t kMaxPrepareAhead = 8;
-// Some microseconds of work at a time, for which the device waits.
-constexpr uint64_t kCommitterSliceNs = 100'000;
 
 EngineOptions engine_options(const OpenOptions& options, const io::Probe& probe) {
   EngineOptions out;
@@ -151,7 +149,7 @@ void Log::stop_threads() {
 
 void Log::committer(Parker* own) {
   block_signals();
-  io::wish_time_slice(kCommitterSliceNs);
+  io::wish_time_slice(kShortSliceNs);
   std::unique_lock<WakingMutex> lock(mutex_);
   for (;;) {
     if (commit_one(&lock) || stamp_one(&lock)) continue;
@@ -182,10 +180,11 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   if (!engine_->next_op(now, wall_micros, &op)) return false;
   io::File* file = files_[op.segment].get();
   const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
-  if (op.kind == OpKind::write) note_place(op, wall_micros);
   ops_under_way_++;
   if (has_work(now)) wake_committer();
+  const bool notes = op.kind == OpKind::write && worth_noting(op);
   lock->unlock();
+  if (notes) note_place(op, wall_micros);
   uint64_t device_ns = 0;
   Status status = carry_out(op, file, &device_ns);
   // The last look at it, before its records count as safe whatever becomes of this log. An op under
@@ -206,12 +205,19 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   return true;
 }
 
+bool Log::worth_noting(const Op& op) {
+  if (op.count == 0 || (op.segment == noted_segment_ && op.offset < noted_to_)) return false;
+  noted_segment_ = op.segment;
+  noted_to_ = op.offset + GroupIndex::kLeastSpacing;
+  return true;
+}
+
 // A reader looks among what is durable only, so the place may be known before it is.
 void Log::note_place(const Op& op, uint64_t wall_micros) {
   GroupPlace place;
   place.sequence = op.segment;
   place.tag = op.tag;
-  place.plain = op.count > 0;
+  place.plain = true;
   place.extent = {op.offset, uint64_t{op.sizes[0]} + op.sizes[1], op.first_lsn, op.count};
   place.timestamp_micros = wall_micros;
   group_index().note(place);

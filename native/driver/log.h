@@ -166,6 +166,7 @@ class Log final : public Source {
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
   bool commit_one(std::unique_lock<WakingMutex>* lock);
+  bool worth_noting(const log::Op& op);
   void note_place(const log::Op& op, uint64_t wall_micros);
   bool stamp_one(std::unique_lock<WakingMutex>* lock);
   bool has_work(uint64_t now_ns) const;
@@ -237,6 +238,8 @@ class Log final : public Source {
   std::vector<std::unique_ptr<io::File>> retired_;  // given up while somebody looked at them
   bool stopping_ = false;
   bool chore_under_way_ = false;
+  uint64_t noted_segment_ = 0;  // where places of groups were noted,
+  uint64_t noted_to_ = 0;       // and up to where none is worth noting
   uint64_t zeroed_bytes_ = 0;
   uint64_t wakes_ = 0;
   Histogram queue_latency_;

@@ -245,9 +245,9 @@ Status Log::truncate_before(uint64_t lsn, uint64_t* first_lsn) {
   status = wait_until_durable(&lock, group);
   if (!status.ok()) return status;
   const std::vector<log::SegmentEntry> released = catalog_.release_before(keep);
-  group_index().forget_before(keep);
   *first_lsn = keep_lsn;
   lock.unlock();
+  group_index().forget_before(keep);
   return release_files(released);
 }
 

@@ -8,6 +8,14 @@
 
 namespace stonelog::driver {
 
+namespace {
+
+uint64_t whole_blocks(uint64_t bytes) {
+  return bytes / format::kMinBlockBytes * format::kMinBlockBytes;
+}
+
+}  // namespace
+
 ReadAhead::~ReadAhead() {
   std::unique_lock<std::mutex> lock(mutex_);
   drop(&lock);
@@ -16,14 +24,29 @@ ReadAhead::~ReadAhead() {
 void ReadAhead::change_file(std::unique_ptr<io::File> file) {
   std::unique_lock<std::mutex> lock(mutex_);
   drop(&lock);
-  file_ = std::move(file);
-  limit_ = 0;
-  next_fetch_ = 0;
+  now_ = Source{std::move(file), 0, 0, 0};
+  next_ = Source{};
+}
+
+void ReadAhead::set_next_file(std::unique_ptr<io::File> file, uint64_t from, uint64_t limit) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  next_ = Source{std::move(file), whole_blocks(limit), from, from};
+}
+
+void ReadAhead::change_to_next_file() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (Piece& piece : pieces_) {
+    if (piece.file == next_.file.get()) continue;
+    wait_for(&lock, piece);
+    piece.state = State::idle;
+  }
+  now_ = std::move(next_);
+  next_ = Source{};
 }
 
 void ReadAhead::set_limit(uint64_t limit) {
   const std::lock_guard<std::mutex> guard(mutex_);
-  limit_ = limit / format::kMinBlockBytes * format::kMinBlockBytes;
+  now_.limit = whole_blocks(limit);
 }
 
 // Forgets everything; what is under way is waited for, since it writes into the pieces' memory.
@@ -32,6 +55,7 @@ void ReadAhead::drop(std::unique_lock<std::mutex>* lock) {
     wait_for(lock, piece);
     piece.state = State::idle;
   }
+  next_.fetched = next_.from;
 }
 
 void ReadAhead::wait_for(std::unique_lock<std::mutex>* lock, const Piece& piece) {
@@ -44,8 +68,10 @@ void ReadAhead::wait_for(std::unique_lock<std::mutex>* lock, const Piece& piece)
 }
 
 ReadAhead::Piece* ReadAhead::take_next(size_t size) {
+  Source& source = now_.fetched < now_.limit ? now_ : next_;
+  if (source.fetched >= source.limit) return nullptr;
   for (Piece& piece : pieces_) {
-    if (piece.state != State::idle || next_fetch_ >= limit_) continue;
+    if (piece.state != State::idle) continue;
     if (slow_ > 0) {
       if (slow_buffer_.size() < size) slow_buffer_.resize(size);
       piece.data = slow_buffer_.data();
@@ -54,9 +80,10 @@ ReadAhead::Piece* ReadAhead::take_next(size_t size) {
       piece.data = buffer_.data() + static_cast<size_t>(&piece - pieces_.data()) * kPieceBytes;
     }
     piece.state = State::fetching;
-    piece.offset = next_fetch_;
-    piece.size = static_cast<size_t>(std::min<uint64_t>(size, limit_ - next_fetch_));
-    next_fetch_ += piece.size;
+    piece.file = source.file.get();
+    piece.offset = source.fetched;
+    piece.size = static_cast<size_t>(std::min<uint64_t>(size, source.limit - source.fetched));
+    source.fetched += piece.size;
     return &piece;
   }
   return nullptr;
@@ -66,7 +93,7 @@ void ReadAhead::fetch_next() {
   while (Piece* const piece = take_next(kPieceBytes)) {
     if (fetch_threads().run([this, piece] { run(piece); }).ok()) continue;
     piece->state = State::idle;  // then it is read when it is asked for
-    next_fetch_ -= piece->size;
+    (piece->file == now_.file.get() ? now_ : next_).fetched = piece->offset;
     return;
   }
 }
@@ -75,8 +102,8 @@ void ReadAhead::fetch_next() {
 // come one at a time: the last one was used up.
 ReadAhead::Piece* ReadAhead::fetch_here(std::unique_lock<std::mutex>* lock, uint64_t offset,
                                         size_t size) {
-  if (offset != next_fetch_ || slow_ > 0) drop(lock);
-  next_fetch_ = offset;
+  if (offset != now_.fetched || slow_ > 0) drop(lock);
+  now_.fetched = offset;
   const size_t asked = (size + kLeastBytes - 1) / kLeastBytes * kLeastBytes;
   Piece* const piece = take_next(slow_ > 0 ? std::min(asked, kPieceBytes) : kPieceBytes);
   if (piece == nullptr) return nullptr;
@@ -93,7 +120,7 @@ ReadAhead::Piece* ReadAhead::fetch_here(std::unique_lock<std::mutex>* lock, uint
 
 void ReadAhead::run(Piece* piece) {
   size_t got = 0;
-  Status status = file_->read(piece->offset, piece->data, piece->size, &got);
+  Status status = piece->file->read(piece->offset, piece->data, piece->size, &got);
   const std::lock_guard<std::mutex> guard(mutex_);
   piece->status = std::move(status);
   piece->got = got;
@@ -103,7 +130,8 @@ void ReadAhead::run(Piece* piece) {
 
 ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
   for (Piece& piece : pieces_) {
-    if (piece.state != State::idle && piece.offset <= offset && offset < piece.offset + piece.size)
+    if (piece.state != State::idle && piece.file == now_.file.get() && piece.offset <= offset &&
+        offset < piece.offset + piece.size)
       return &piece;
   }
   return nullptr;
@@ -113,12 +141,15 @@ ReadAhead::Piece* ReadAhead::find(uint64_t offset) {
 size_t ReadAhead::lend(uint64_t offset, size_t size, const uint8_t** data) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (Piece& piece : pieces_) {
-    if (piece.state == State::ready && piece.offset + piece.size <= offset)
-      piece.state = State::idle;
+    const bool done = piece.state == State::ready && piece.file == now_.file.get() &&
+                      piece.offset + piece.size <= offset;
+    if (!done) continue;
+    piece.state = State::idle;
+    if (slow_ == 0 && piece.data == slow_buffer_.data()) slow_buffer_.resize(0);
   }
   Piece* piece = find(offset);
   if (piece == nullptr) {
-    if (offset >= limit_) return 0;
+    if (offset >= now_.limit) return 0;
     piece = fetch_here(&lock, offset, size);
     if (piece == nullptr) return 0;
   } else {
@@ -147,7 +178,7 @@ Status ReadAhead::read(uint64_t offset, uint8_t* data, size_t size, size_t* got)
   lock.unlock();
   if (*got == size) return {};
   size_t rest = 0;
-  Status status = file_->read(offset + *got, data + *got, size - *got, &rest);
+  Status status = now_.file->read(offset + *got, data + *got, size - *got, &rest);
   *got += rest;
   return status;
 }

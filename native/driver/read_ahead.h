@@ -18,12 +18,18 @@ class ReadAhead final : public io::File, public log::SpanSource {
   static constexpr size_t kPieceBytes = 1 << 20;
   static constexpr size_t kLeastBytes = 64 << 10;  // of a piece, but for a file's last
   static constexpr int kSlowReads = 2;
-  static constexpr size_t kDepth = 4;  // pieces under way or ready: 4 MiB of memory
+  static constexpr size_t kDepth = 6;  // pieces under way or ready: 6 MiB of memory
 
-  explicit ReadAhead(std::unique_ptr<io::File> file) : file_(std::move(file)) {}
+  explicit ReadAhead(std::unique_ptr<io::File> file) { now_.file = std::move(file); }
   ~ReadAhead() override;
   // Goes on with another file, in the same memory, as fast as in the one before.
   void change_file(std::unique_ptr<io::File> file);
+  // The file that is to come after this one, wanted from `from` to `limit`: it is fetched as soon
+  // as nothing is left to fetch of this one.
+  void set_next_file(std::unique_ptr<io::File> file, uint64_t from, uint64_t limit);
+  bool has_next_file() const { return next_.file != nullptr; }
+  // Goes on with that file; what is fetched of it stays.
+  void change_to_next_file();
 
   // Nothing at or beyond `limit`, whole blocks, is lent: it may be written meanwhile.
   void set_limit(uint64_t limit);
@@ -31,7 +37,7 @@ class ReadAhead final : public io::File, public log::SpanSource {
   // Past what is fetched, but for bytes that are at hand.
   Status read(uint64_t offset, uint8_t* data, size_t size, size_t* got) override;
   size_t lend(uint64_t offset, size_t size, const uint8_t** data) override;
-  Status size(uint64_t* bytes) override { return file_->size(bytes); }
+  Status size(uint64_t* bytes) override { return now_.file->size(bytes); }
   // A reader only reads.
   Status write(uint64_t, const io::Part*, int, io::WriteMode) override;
   Status sync() override;
@@ -41,8 +47,15 @@ class ReadAhead final : public io::File, public log::SpanSource {
 
  private:
   enum class State : uint8_t { idle, fetching, ready };
+  struct Source {
+    std::unique_ptr<io::File> file;
+    uint64_t limit = 0;
+    uint64_t fetched = 0;  // where the next piece begins
+    uint64_t from = 0;
+  };
   struct Piece {
     State state = State::idle;
+    io::File* file = nullptr;
     uint64_t offset = 0;
     size_t size = 0;
     size_t got = 0;
@@ -60,7 +73,8 @@ class ReadAhead final : public io::File, public log::SpanSource {
   void drop(std::unique_lock<std::mutex>* lock);
   Piece* find(uint64_t offset);
 
-  std::unique_ptr<io::File> file_;
+  Source now_;
+  Source next_;
   std::mutex mutex_;
   Parker fetched_;
   // Made when they are needed: of a slow read (a small one costs no huge page to be cleared), and
@@ -68,9 +82,7 @@ class ReadAhead final : public io::File, public log::SpanSource {
   log::AlignedBuffer slow_buffer_;
   log::AlignedBuffer buffer_;
   std::array<Piece, kDepth> pieces_;
-  uint64_t limit_ = 0;
-  uint64_t next_fetch_ = 0;  // the next piece's offset
-  int slow_ = kSlowReads;    // so many more before anything is read ahead
+  int slow_ = kSlowReads;  // so many more before anything is read ahead
 };
 
 }  // namespace stonelog::driver

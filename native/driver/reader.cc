@@ -19,6 +19,10 @@ constexpr size_t kBatchRecords = 16 << 10;
 constexpr size_t kRoomBytes = 64 << 10;  // of a slab beyond its batch's bytes
 constexpr size_t kWindowBytes = 1 << 20;
 
+uint64_t first_group(const format::SegmentHeader& header) {
+  return format::kFirstGroupBlock * uint64_t{header.block_bytes};
+}
+
 }  // namespace
 
 RecordBatch::~RecordBatch() { give_back(std::move(slab)); }
@@ -54,10 +58,14 @@ Status Reader::released() const {
                     "LSN " + std::to_string(next_lsn_) + " was released by truncateBefore");
 }
 
+Status Reader::open_file(const ReadableSegment& segment, std::unique_ptr<io::File>* file) const {
+  return source_->file_system().open(source_->segment_path(segment.entry.header.sequence),
+                                     io::Access::read, source_->direct(), 0, file);
+}
+
 Status Reader::open_segment(const ReadableSegment& segment) {
   std::unique_ptr<io::File> file;
-  Status status = source_->file_system().open(source_->segment_path(segment.entry.header.sequence),
-                                              io::Access::read, source_->direct(), 0, &file);
+  Status status = open_file(segment, &file);
   if (status.code == Code::not_found) {
     const bool lost = source_->owns_files() && source_->first_lsn() <= segment.entry.last_lsn;
     if (!lost) return released();
@@ -66,28 +74,51 @@ Status Reader::open_segment(const ReadableSegment& segment) {
     return std::move(status).at(segment.entry.header.sequence, 0);
   }
   if (!status.ok()) return status;
-  segment_ = segment;
   if (file_ == nullptr) {
     file_ = std::make_unique<ReadAhead>(std::move(file));
     const uint64_t window = std::min<uint64_t>(kWindowBytes, segment.entry.header.file_bytes);
     groups_ = std::make_unique<GroupReader>(*file_, segment.entry.header, window);
   } else {
     file_->change_file(std::move(file));
-    groups_->change_segment(segment.entry.header);
   }
-  groups_->window().set_limit(segment.entry.end);
-  offset_ = format::kFirstGroupBlock * uint64_t{segment.entry.header.block_bytes};
-  noted_to_ = 0;
-  expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
+  enter(segment);
   return {};
+}
+
+// The segment whose file is at hand.
+void Reader::enter(const ReadableSegment& segment) {
+  segment_ = segment;
+  groups_->change_segment(segment.entry.header);
+  groups_->window().set_limit(segment.entry.end);
+  offset_ = first_group(segment.entry.header);
+  noted_to_ = 0;
+  ahead_ = 0;
+  expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
+}
+
+// The file of the segment behind this one is opened before it is needed, so that its first pieces
+// are fetched while the last ones of this are worked off. What goes wrong here is met again later.
+void Reader::look_ahead() {
+  const bool near_end = offset_ > segment_.entry.end / 2;
+  if (ahead_ != 0 || !near_end || !segment_.final) return;
+  const uint64_t sequence = segment_.entry.header.sequence;
+  ahead_ = sequence;  // not tried again, if nothing comes of it
+  ReadableSegment next;
+  std::unique_ptr<io::File> file;
+  if (!source_->segment_after(sequence, &next) || next.entry.first_lsn > to_) return;
+  if (!open_file(next, &file).ok()) return;
+  file_->set_next_file(std::move(file), first_group(next.entry.header), next.entry.end);
+  ahead_ = next.entry.header.sequence;
 }
 
 // Of a large group only what is wanted now is read; should more be, it is read as a whole then.
 Status Reader::start_in(const GroupPlace& place) {
   offset_ = place.extent.offset;
   expected_.first_lsn = place.first_lsn();
+  // Of a damaged group what counts is decided about all of it: batches that lost a part are out.
+  if (segment_.entry.salvaged || source_->skips_damage()) return {};
   if (!place.plain || place.extent.file_bytes < kPartsFromBytes ||
-      place.next_lsn() > source_->durable_lsn() + 1)
+      place.end() > segment_.entry.end || place.next_lsn() > source_->durable_lsn() + 1)
     return {};
   Status status =
       log::read_part(*file_, segment_.entry.header, place.extent, next_lsn_, &first_part_);
@@ -128,11 +159,11 @@ Status Reader::find_start() {
 Status Reader::next(RecordBatch* batch) {
   batch->clear();
   if (!pending_.ok()) return pending_;
-  if (started_) {
+  const bool beginning = !started_;
+  if (!beginning) {
     batch_bytes_ = kBatchBytes;
-    first_part_.records.clear();
-  }
-  if (!started_) {
+    if (!unread_) first_part_ = log::GroupPart{};
+  } else {
     Status status = find_start();
     if (!status.ok()) return pending_ = status;
     started_ = true;
@@ -144,7 +175,7 @@ Status Reader::next(RecordBatch* batch) {
          batch->offsets.size() < kBatchRecords) {
     if (unread_) {
       add_group(batch);
-      if (!first_part_.records.empty()) return {};
+      if (beginning) return {};  // a part of a group
       continue;
     }
     const Lent lent = take_lent(batch);
@@ -198,7 +229,13 @@ Status Reader::next_segment(bool* more) {
     return {};
   }
   const uint64_t block = expected_.first_lsn;
-  Status status = open_segment(next);
+  Status status;
+  if (file_->has_next_file() && ahead_ == next.entry.header.sequence) {
+    file_->change_to_next_file();
+    enter(next);
+  } else {
+    status = open_segment(next);
+  }
   if (status.ok()) file_->set_limit(segment_.entry.end);
   if (status.ok() && next.entry.first_lsn > block &&
       !format::is_hole(source_->holes(), block, next.entry.first_lsn - 1)) {
@@ -253,6 +290,7 @@ void Reader::move_on() {
   offset_ += view_.header.file_bytes;
   expected_ = {view_.header.first_lsn + view_.header.count, segment_.entry.epoch,
                view_.header.checksum, true};
+  look_ahead();
 }
 
 // Every now and then: whoever looks for an LSN near here finds it sooner.

@@ -48,7 +48,10 @@ class Reader {
   Status next(RecordBatch* batch);
 
  private:
+  Status open_file(const ReadableSegment& segment, std::unique_ptr<io::File>* file) const;
   Status open_segment(const ReadableSegment& segment);
+  void enter(const ReadableSegment& segment);
+  void look_ahead();
   Status find_start();
   Status start_in(const GroupPlace& place);
   Status read_group(RecordBatch* batch, bool* more);
@@ -77,9 +80,10 @@ class Reader {
   std::unique_ptr<log::GroupReader> groups_;
   uint64_t offset_ = 0;
   uint64_t noted_to_ = 0;  // no place before it is worth noting
+  uint64_t ahead_ = 0;     // sequence of the segment that was looked at ahead; 0: none
   log::Expectation expected_;
   log::GroupView view_;
-  log::GroupPart first_part_;  // records only while they are the first batch
+  log::GroupPart first_part_;  // what view_ is of at first, of a large group
   bool unread_ = false;        // records of view_ are still to be handed out
   Status pending_;             // reported when what precedes it was handed out
 };

@@ -13,7 +13,8 @@ namespace {
 
 // A guess is looked at with what lies around it; groups of a bulk load are larger, and their
 // headers are looked for in larger strides.
-constexpr size_t kNearBytes = 32 << 10;
+constexpr uint64_t kNearBytes = 32 << 10;
+constexpr uint64_t kNearBlocks = 5;
 constexpr size_t kFarBytes = 256 << 10;
 constexpr uint64_t kNearBlocksBefore = 3;
 // So many guesses may narrow the range down by less than a half before a half is taken.
@@ -27,7 +28,7 @@ class Seeker {
   Seeker(io::File& file, const log::SegmentEntry& segment, uint64_t lsn)
       : block_(segment.header.block_bytes),
         lsn_(lsn),
-        near_(file, segment.header, kNearBytes),
+        near_(file, segment.header, std::max(kNearBytes, kNearBlocks * block_)),
         far_(file, segment.header, kFarBytes),
         from_(format::kFirstGroupBlock * block_),
         from_lsn_(segment.first_lsn),
@@ -159,7 +160,7 @@ Status seek(io::File& file, const log::SegmentEntry& segment, uint64_t lsn, Grou
   if (known.after.has_value()) seeker.end_at(*known.after);
   Status status = seeker.run();
   *place = seeker.place();
-  if (status.ok() && place->has_value()) index->note(**place);
+  if (status.ok() && place->has_value() && (*place)->end() <= segment.end) index->note(**place);
   return status;
 }
 

@@ -97,6 +97,7 @@ Status ThreadPool::run(std::function<void()> task) {
 
 void ThreadPool::loop() {
   block_signals();
+  if (slice_ns_ > 0) io::wish_time_slice(slice_ns_);
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     if (!tasks_.empty()) {
@@ -165,7 +166,7 @@ ThreadPool& request_threads() {
 }
 
 ThreadPool& fetch_threads() {
-  static ThreadPool* const pool = new ThreadPool(kFetchThreads);
+  static ThreadPool* const pool = new ThreadPool(kFetchThreads, kShortSliceNs);
   return *pool;
 }
 

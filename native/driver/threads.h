@@ -29,7 +29,8 @@ class Thread {
 // Lives as long as the process: its threads are never joined.
 class ThreadPool {
  public:
-  explicit ThreadPool(uint32_t most) : most_(most) {}
+  // `slice_ns`: what its threads wish for (io::wish_time_slice); 0: what they are given.
+  explicit ThreadPool(uint32_t most, uint64_t slice_ns = 0) : most_(most), slice_ns_(slice_ns) {}
   // Fails, without having taken the task, if there is no thread and the system refuses one.
   Status run(std::function<void()> task);
 
@@ -37,6 +38,7 @@ class ThreadPool {
   void loop();
 
   const uint32_t most_;
+  const uint64_t slice_ns_;
   std::mutex mutex_;
   Parker parker_;
   std::deque<std::function<void()>> tasks_;
@@ -51,6 +53,10 @@ ThreadPool& fetch_threads();    // read ahead, wait for nothing
 // Calls each(0) to each(count - 1), on the calling thread and on fetch_threads(); returns when all
 // returned.
 void for_each_parallel(size_t count, const std::function<void(size_t)>& each);
+
+// Of threads that mostly hand work to the device and take it back: some microseconds of work at a
+// time, for which the device waits.
+inline constexpr uint64_t kShortSliceNs = 100'000;
 
 // Signals are the application's: our threads take none.
 void block_signals();

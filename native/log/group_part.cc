@@ -14,6 +14,7 @@ namespace {
 constexpr uint64_t kBytesBefore = 8 << 10;  // of the place where the record is thought to be
 constexpr uint64_t kBytesBehind = 48 << 10;
 constexpr int kTries = 3;
+constexpr uint64_t kLeastRecordBytes = format::kRecordFixedBytes + 1;
 
 // Where a record starts.
 struct Start {
@@ -51,13 +52,15 @@ class PartReader {
   size_t sectors_ = 0;  // how much that is
 };
 
-// False if not all of it is as it should be.
+// False if not all of it is as it should be, or if it is as well to read the whole group.
 Status PartReader::read_around(uint64_t place, bool* intact) {
   const uint64_t block = segment_.block_bytes;
   const uint64_t end = place + std::max(kBytesBehind, record_bytes_ + record_bytes_ / 2);
   from_ = (place - std::min(place, kBytesBefore)) / block * block;
   const uint64_t to = std::min((end + block - 1) / block * block, group_.file_bytes);
   const auto size = static_cast<size_t>(to - from_);
+  *intact = false;
+  if (2 * size > group_.file_bytes) return {};
   if (buffer_.size() < size) buffer_.resize(size);
   size_t got = 0;
   Status status = file_.read(group_.offset + from_, buffer_.data(), size, &got);
@@ -136,6 +139,8 @@ Status read_part(io::File& file, const format::SegmentHeader& segment, const Gro
                  uint64_t lsn, GroupPart* part) {
   part->records.clear();
   if (lsn < group.first_lsn || lsn >= group.first_lsn + group.count) return {};
+  // A header may be intact and claim what no bytes can hold.
+  if (group.count > group.file_bytes / kLeastRecordBytes) return {};
   return PartReader(file, segment, group, lsn).run(part);
 }
 

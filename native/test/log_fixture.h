@@ -165,6 +165,20 @@ class Hang {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
+// Changes one bit of a file; returns the offset of the sector it lies in.
+inline uint64_t flip_bit(const std::string& path, uint64_t offset) {
+  std::unique_ptr<io::File> file;
+  REQUIRE(posix_file_system().open(path, io::Access::read_write, false, 0, &file).ok());
+  std::vector<uint8_t> sector(512);
+  size_t got = 0;
+  const uint64_t sector_at = offset / sector.size() * sector.size();
+  REQUIRE(file->read(sector_at, sector.data(), sector.size(), &got).ok());
+  sector[offset % sector.size()] ^= 0x10;
+  const io::Part part{sector.data(), sector.size()};
+  REQUIRE(file->write(sector_at, &part, 1, io::WriteMode::dsync).ok());
+  return sector_at;
+}
+
 inline std::string text_of(uint64_t lsn) {
   return "record " + std::to_string(lsn) + std::string(lsn % 97, '.');
 }

@@ -96,6 +96,85 @@ TEST_CASE("reader: a range of a bulk-written log") {
   CHECK(next == 778);
 }
 
+// ensures that what was opened and fetched ahead of the next segment is not taken for it once it
+// was released and its file used again.
+TEST_CASE("reader: the next segment is released while it is read ahead") {
+  Fixture f;
+  f.options.segment_bytes = 8 << 20;
+  OpenLog open(f.fs, f.options);
+  f.load(open);
+  REQUIRE(open.log->stats().segments >= 3);
+  Reader reader(open.log, 1, UINT64_MAX);
+  ReadableSegment second;
+  ReadableSegment third;
+  REQUIRE(open.log->segment_after(1, &second));
+  REQUIRE(open.log->segment_after(second.entry.header.sequence, &third));
+  RecordBatch batch;
+  uint64_t next = 1;
+  const auto read_on = [&](uint64_t to) {
+    while (next < to) {
+      REQUIRE(reader.next(&batch).ok());
+      REQUIRE(batch.runs.front().first_lsn == next);
+      next += batch.offsets.size();
+    }
+  };
+  read_on(second.entry.first_lsn - 30);  // so near its end that the next one is being fetched
+  uint64_t first = 0;
+  REQUIRE(open.log->truncate_before(third.entry.first_lsn, &first).ok());
+  const uint64_t kept = f.count;
+  while (f.count < kept + 800) f.append(open, bulk_text(f.count + 1));  // into the files released
+  REQUIRE(open.log->flush_and_wait().ok());
+  Status status;
+  while (status.ok()) {
+    status = reader.next(&batch);
+    if (!status.ok()) break;
+    REQUIRE(!batch.empty());
+    REQUIRE(batch.runs.front().first_lsn == next);
+    for (size_t i = 0; i < batch.offsets.size(); i++, next++) {
+      const std::string expected = bulk_text(next);
+      REQUIRE(batch.lengths[i] == expected.size());
+      REQUIRE(std::memcmp(batch.slab->data() + batch.offsets[i], expected.data(),
+                          expected.size()) == 0);
+    }
+  }
+  CHECK(status.code == Code::not_found);
+  CHECK(next <= third.entry.first_lsn);
+}
+
+// ensures that a reader goes on from a full segment into one that is still being written, and sees
+// there what came after it was opened.
+TEST_CASE("reader: into a segment that grows") {
+  Fixture f;
+  f.options.segment_bytes = 8 << 20;
+  OpenLog open(f.fs, f.options);
+  while (open.log->stats().segments < 2) {
+    for (int i = 0; i < 20; i++) f.append(open, bulk_text(f.count + 1));
+    REQUIRE(open.log->flush_and_wait().ok());
+  }
+  Reader reader(open.log, 1, UINT64_MAX);
+  RecordBatch batch;
+  uint64_t next = 1;
+  const auto read_slab = [&] {
+    REQUIRE(reader.next(&batch).ok());
+    for (size_t i = 0; i < batch.offsets.size(); i++, next++) {
+      const std::string expected = bulk_text(next);
+      REQUIRE(batch.lengths[i] == expected.size());
+      REQUIRE(std::memcmp(batch.slab->data() + batch.offsets[i], expected.data(),
+                          expected.size()) == 0);
+    }
+  };
+  while (next < f.count * 3 / 4) read_slab();
+  for (int round = 0; round < 20; round++) {
+    for (int i = 0; i < 7; i++) f.append(open, bulk_text(f.count + 1));
+    REQUIRE(open.log->flush_and_wait().ok());
+    read_slab();
+  }
+  while (next <= f.count) read_slab();
+  read_slab();
+  CHECK(batch.empty());
+  CHECK(next == f.count + 1);
+}
+
 // ensures that damage far inside what is read ahead is told with its place, after every record
 // before it was handed out.
 TEST_CASE("reader: a flipped byte in a bulk-written log") {
@@ -103,16 +182,7 @@ TEST_CASE("reader: a flipped byte in a bulk-written log") {
   OpenLog open(f.fs, f.options);
   f.load(open);
   const std::string path = f.options.directory + "/" + log::segment_name(1);
-  const uint64_t damaged_at = (5 << 20) + 4321;
-  std::unique_ptr<io::File> file;
-  REQUIRE(f.fs.open(path, io::Access::read_write, false, 0, &file).ok());
-  std::vector<uint8_t> sector(512);
-  size_t got = 0;
-  const uint64_t sector_at = damaged_at / 512 * 512;
-  REQUIRE(file->read(sector_at, sector.data(), sector.size(), &got).ok());
-  sector[damaged_at % 512] ^= 0x10;
-  const io::Part part{sector.data(), sector.size()};
-  REQUIRE(file->write(sector_at, &part, 1, io::WriteMode::dsync).ok());
+  const uint64_t sector_at = flip_bit(path, (5 << 20) + 4321);
   Status status;
   const std::vector<std::string> records = OpenLog::read_from(open.log, 1, &status);
   CHECK(status.code == Code::corrupt);

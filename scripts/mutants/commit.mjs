@@ -257,6 +257,15 @@ export const COMMIT_MUTANTS = [
     by: 'seek: index of groups',
   },
   {
+    name: 'part-of-a-salvaged-group',
+    defence: 'what counts of a damaged group is decided about all of it',
+    danger: 'a salvaged log shows halves of batches to who reads from their middle',
+    file: 'native/driver/reader.cc',
+    find: '  if (segment_.entry.salvaged || source_->skips_damage()) return {};\n',
+    replace: '',
+    by: 'seek: a salvaged batch in a large group',
+  },
+  {
     name: 'part-with-a-wrong-lsn',
     defence: 'a record out of the middle of a group is the one that was asked for',
     danger: 'a reader gets other records than it asked for',
