@@ -194,6 +194,7 @@ class Log final : public Source {
   bool readable(log::SegmentEntry* entry, ReadableSegment* out);
   uint64_t finish_append(Session* session, uint64_t lsn, Code code);
   uint64_t grant_lease(Session* session);
+  void note_appender(const Session* session);
   void end_lease();
   void take_lease_away();
   void settle(Session* session, uint32_t count);
@@ -224,6 +225,8 @@ class Log final : public Source {
   std::vector<Session*> sessions_;
   Session* lease_holder_ = nullptr;  // the only session, while it may stage records
   uint64_t lease_first_lsn_ = 0;
+  const Session* last_appender_ = nullptr;  // only compared
+  uint32_t bursts_in_a_row_ = 0;
   std::vector<Waiter> flush_waiters_;
   std::vector<Waiter> ready_waiters_;
   std::deque<Parker> committer_parkers_;  // one each

@@ -13,6 +13,7 @@ namespace {
 // Larger payloads are checksummed and copied outside of the lock.
 constexpr size_t kSmallPayloadBytes = 16 << 10;
 constexpr size_t kMaxRecyclable = 4;
+constexpr uint32_t kBurstsAlone = 16;
 constexpr uint64_t kPreparationNs =
     2'000'000'000;  // how long emptying a log waits for a new segment
 
@@ -120,9 +121,17 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   return admission.first_lsn;
 }
 
+// One that has published so many bursts in a row appends alone, whoever else has the log open.
+void Log::note_appender(const Session* session) {
+  bursts_in_a_row_ = session == last_appender_ ? bursts_in_a_row_ + 1 : 0;
+  last_appender_ = session;
+  engine_->set_several_appenders(sessions_.size() > 1 && bursts_in_a_row_ < kBurstsAlone);
+}
+
 uint64_t Log::kick(Session* session) {
   const std::lock_guard<WakingMutex> guard(mutex_);
   end_lease();
+  note_appender(session);
   const uint64_t now = now_ns();
   engine_->publish(now);
   if (has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_) wake_committer();

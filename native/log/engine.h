@@ -170,6 +170,8 @@ class Engine {
   bool has_unpublished() const { return published_lsn_ < last_lsn_; }
   // Everything up to the last record is to become durable without waiting for company or interval.
   void demand_all();
+  // Whether more than one append at the same time, each waiting for its own records.
+  void set_several_appenders(bool several) { several_appenders_ = several; }
   // Records a new head, not before the present one; the index of the control group to wait for in
   // *group.
   Code set_head(uint64_t first_lsn, uint64_t first_sequence, uint64_t now_ns, uint64_t* group);
@@ -318,6 +320,7 @@ class Engine {
   bool next_sync(Op* op);
   bool next_seal(uint64_t wall_micros, Op* op);
   bool next_write(uint64_t now_ns, uint64_t wall_micros, Op* op);
+  bool may_join_in_flight(const Group& open) const;
   bool open_group_may_go(uint64_t now_ns) const;
   void submit(Group* group, uint64_t index, uint64_t wall_micros, Op* op);
   void place_op(const Group& group, uint64_t index, Op* op) const;
@@ -349,7 +352,8 @@ class Engine {
   bool has_open_ = false;      // group next_group_ - 1 takes records
   uint64_t demand_group_ = 0;  // groups up to this index are to become durable now
   uint64_t sync_target_ = 0;   // the groups that the next sync waits for
-  uint64_t flush_group_ = 0;   // groups up to this index wait for no company
+  bool several_appenders_ = false;
+  uint64_t flush_group_ = 0;  // groups up to this index wait for no company
 
   uint64_t ring_head_ = 0;          // where the next group begins
   uint64_t ring_used_ = 0;          // bytes of groups that are not durable yet

@@ -117,13 +117,20 @@ void Engine::build_seal(const Segment& segment, bool closes, uint64_t wall_micro
   format::encode_group(&header, content.stream(), options_.block_bytes, seal_block_);
 }
 
-// Greedy, but not hasty: a second small group in flight costs the first one more than it brings,
-// unless somebody waits for both.
+// A second small group in flight costs the first one more than it brings, unless somebody waits for
+// both, or it is of others than the first: those would take turns else, and each of their records
+// would wait for two commits.
+bool Engine::may_join_in_flight(const Group& open) const {
+  if (in_flight_ == 0 || open.file_bytes >= options_.second_slot_bytes) return true;
+  return several_appenders_ && 2 * open.count >= group(next_submit_ - 1).count;
+}
+
+// Greedy, but not hasty.
 bool Engine::open_group_may_go(uint64_t now_ns) const {
   const Group& open = group(next_group_ - 1);
   if (open.first_lsn > published_lsn_) return false;
   if (flush_group_ >= next_group_ - 1) return true;
-  if (in_flight_ > 0 && open.file_bytes < options_.second_slot_bytes) return false;
+  if (!may_join_in_flight(open)) return false;
   const bool waits_for_company =
       options_.max_delay_ns > 0 && open.stream_bytes < options_.max_group_bytes;
   return !waits_for_company || now_ns >= open.opened_ns + options_.max_delay_ns;

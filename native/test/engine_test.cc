@@ -503,3 +503,26 @@ TEST_CASE("engine: a second small group in flight") {
   fixture.finish(first);
   CHECK(fixture.engine.durable_lsn() == 2);
 }
+
+// ensures that those who append beside each other need not take turns: a group that is at least
+// half as large as the one in flight joins it, if it is of somebody else.
+TEST_CASE("engine: groups of several appenders in flight") {
+  EngineOptions options = small_options();
+  options.second_slot_bytes = 64 << 10;
+  options.max_group_records = 1 << 20;
+  const auto second_joins = [&](bool several, int in_flight, int waiting) {
+    EngineFixture fixture(options);
+    fixture.engine.set_several_appenders(several);
+    for (int i = 0; i < in_flight; i++) fixture.append(Durability::group, 10);
+    const Op first = fixture.write();
+    for (int i = 0; i < waiting; i++) fixture.append(Durability::group, 10);
+    const bool joins = fixture.engine.may_submit(fixture.now);
+    fixture.finish(first);
+    return joins;
+  };
+  CHECK(second_joins(true, 8, 4));
+  CHECK(second_joins(true, 8, 20));
+  CHECK(second_joins(true, 1, 1));
+  CHECK_FALSE(second_joins(true, 8, 3));
+  CHECK_FALSE(second_joins(false, 8, 8));
+}
