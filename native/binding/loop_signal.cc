@@ -51,10 +51,6 @@ bool has_libuv() {
          uv_handle_get_data != nullptr && uv_handle_set_data != nullptr;
 }
 
-struct Called {
-  LoopSignal::Run run;
-};
-
 }  // namespace
 
 // `run` as JavaScript calls it: only Node's own callbacks enter the environment's context.
@@ -63,23 +59,16 @@ napi_value LoopSignal::run_called(napi_env env, napi_callback_info info) {
   napi_value target = nullptr;
   void* data = nullptr;
   if (napi_get_cb_info(env, info, &count, &target, nullptr, &data) == napi_ok)
-    static_cast<Called*>(data)->run(env, target);
+    reinterpret_cast<Run>(data)(env, target);
   return nullptr;
 }
 
 napi_status LoopSignal::start_with_libuv(napi_env env, napi_value target, Run run,
                                          uv_loop_s* loop) {
-  auto* const called = new Called{run};
   napi_value callback = nullptr;
-  napi_status status =
-      napi_create_function(env, "stonelog", NAPI_AUTO_LENGTH, run_called, called, &callback);
-  const auto free_called = [](napi_env, void* data, void*) { delete static_cast<Called*>(data); };
-  if (status == napi_ok)
-    status = napi_add_finalizer(env, callback, called, free_called, nullptr, nullptr);
-  if (status != napi_ok) {
-    delete called;
-    return status;
-  }
+  napi_status status = napi_create_function(env, "stonelog", NAPI_AUTO_LENGTH, run_called,
+                                            reinterpret_cast<void*>(run), &callback);
+  if (status != napi_ok) return status;
   auto waker = std::make_unique<Waker>();
   waker->env = env;
   status = napi_create_reference(env, callback, 1, &waker->function);

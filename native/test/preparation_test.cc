@@ -25,6 +25,40 @@ Code append_until_refused(OpenLog& open) {
   return code;
 }
 
+// A log of which the preparer's operations can be made to hang: only it reserves space, by which it
+// is known.
+struct WithPreparer {
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  // Before the log, whose closing may still ask the hook.
+  std::atomic<std::thread::id> preparer{};
+  std::atomic<bool> armed{false};
+  OpenLog open{fs, small_options(directory / "log")};
+  Code code = Code::ok;
+  std::unique_ptr<Hang> hang;
+
+  // Those of its operations hang that `concerns` names, once it is armed.
+  explicit WithPreparer(const Hang::Condition& concerns) {
+    wait_until_prepared();
+    hang =
+        std::make_unique<Hang>(fs, [this, concerns](Operation operation, const std::string& path) {
+          const std::thread::id caller = std::this_thread::get_id();
+          if (operation == Operation::reserve) preparer = caller;
+          return caller == preparer && armed && concerns(operation, path);
+        });
+    while (preparer.load() == std::thread::id{}) append();
+    wait_until_prepared();
+    armed = true;
+  }
+  void append() {
+    (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
+    if (code == Code::backpressure) usleep(1000);
+  }
+  void wait_until_prepared() {
+    REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  }
+};
+
 }  // namespace
 
 // ensures that whatever keeps a segment from being prepared is named, takes no LSN, lets nobody
@@ -110,41 +144,25 @@ TEST_CASE("preparation: a wait for space ends when preparing fails for another r
 // ensures that a segment that is sealed and released while the preparer looks whether the files are
 // in place is not taken for one that somebody else moved.
 TEST_CASE("preparation: a segment is released during the look at the files in use") {
-  Directory directory;
-  FaultFileSystem fs{posix_file_system()};
-  // Before the log, whose closing may still ask the hook.
-  std::atomic<std::thread::id> preparer{};
-  std::atomic<bool> armed{false};
-  OpenLog open(fs, small_options(directory / "log"));
-  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
-  // Whoever seals a segment looks at it, too: only the preparer, which alone reserves space, hangs.
-  Hang hang(fs, [&](Operation operation, const std::string& path) {
-    const std::thread::id caller = std::this_thread::get_id();
-    if (operation == Operation::reserve) preparer = caller;
-    return operation == Operation::identity && path.ends_with(".wal") && caller == preparer &&
-           armed.exchange(false);
+  std::atomic<bool> first_look{true};
+  WithPreparer f([&](Operation operation, const std::string& path) {
+    return operation == Operation::identity && path.ends_with(".wal") && first_look.exchange(false);
   });
-  Code code = Code::ok;
-  const auto append = [&] {
-    (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
-    if (code == Code::backpressure) usleep(1000);
-  };
-  while (preparer.load() == std::thread::id{}) append();
-  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
-  armed = true;
+  OpenLog& open = f.open;
+  Hang& hang = *f.hang;
   uint64_t seals = 0;
   while (hang.hung() == 0 || open.log->stats().counters.seals < seals + 3) {
     if (hang.hung() == 0) seals = open.log->stats().counters.seals;
-    append();
+    f.append();
   }
   uint64_t first = 0;
   REQUIRE(open.log->truncate_before(open.log->last_lsn(), &first).ok());
   REQUIRE(first > 1);
   REQUIRE(hang.hung() == 1);
   hang.release();
-  REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
+  f.wait_until_prepared();
   CHECK(!open.is_poisoned());
-  CHECK(open.append_sync("goes on", &code) > 0);
+  CHECK(open.append_sync("goes on", &f.code) > 0);
 }
 
 // ensures that a segment that somebody replaced, or a directory that somebody moved, is met when
@@ -153,42 +171,25 @@ TEST_CASE("preparation: a segment is released during the look at the files in us
 TEST_CASE("place: the last look is that of the seal") {
   for (const bool moves_directory : {false, true}) {
     CAPTURE(moves_directory);
-    Directory directory;
-    FaultFileSystem fs{posix_file_system()};
-    std::atomic<std::thread::id> preparer{};
-    std::atomic<bool> armed{false};
-    OpenLog open(fs, small_options(directory / "log"));
-    REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
-    Hang hang(fs, [&](Operation operation, const std::string&) {
-      const std::thread::id caller = std::this_thread::get_id();
-      if (operation == Operation::reserve) preparer = caller;
-      return caller == preparer && armed;
-    });
-    Code code = Code::ok;
-    const auto append = [&] {
-      (void)open.append_sync(text_of(open.log->last_lsn() + 1), &code);
-      if (code == Code::backpressure) usleep(1000);
-    };
-    while (preparer.load() == std::thread::id{}) append();
-    REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
-    armed = true;
-    append();
+    WithPreparer f([](Operation, const std::string&) { return true; });
+    OpenLog& open = f.open;
+    f.append();
     ReadableSegment active;
     REQUIRE(open.log->segment_holding(open.log->last_lsn(), &active));
     REQUIRE(!active.final);
     std::string path = open.log->segment_path(active.entry.header.sequence);
     if (moves_directory) {
-      path = directory / "log";
-      std::filesystem::rename(path, directory / "moved");
+      path = f.directory / "log";
+      std::filesystem::rename(path, f.directory / "moved");
     } else {
       REQUIRE(std::filesystem::copy_file(path, path + ".copy"));
       std::filesystem::rename(path + ".copy", path);
     }
-    for (int i = 0; i < 20'000 && !open.is_poisoned(); i++) append();
+    for (int i = 0; i < 20'000 && !open.is_poisoned(); i++) f.append();
     Status failure;
     uint64_t ignored = 0;
     const bool poisoned = open.log->poisoned(&failure, &ignored, &ignored);
-    hang.release();
+    f.hang->release();
     REQUIRE(poisoned);
     CHECK(failure.path == path);
   }

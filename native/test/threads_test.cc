@@ -1,6 +1,10 @@
 // Parking and waking: a lost wake would hang these tests.
 #include <doctest/doctest.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -147,4 +151,33 @@ TEST_CASE("thread pool: all tasks run") {
   for (int i = 0; i < 5000 && done < 1000; i++)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   CHECK(done == 1000);
+}
+
+// ensures that threads which wait for the device get the slice they wish for, where there is such a
+// thing.
+TEST_CASE("thread pool: a wish for a short slice") {
+  // sched_attr: size, policy, flags, nice, priority, runtime (the slice), deadline, period.
+  const auto slice_ns = [](ThreadPool* pool) {
+    std::atomic<int64_t> slice{-1};
+    const auto look = [&slice] {
+      std::array<uint64_t, 6> attributes{};
+      const bool known =
+          syscall(SYS_sched_getattr, 0, attributes.data(), sizeof attributes, 0) == 0;
+      slice = known ? static_cast<int64_t>(attributes[3]) : 0;
+    };
+    REQUIRE(pool->run(look).ok());
+    for (int i = 0; i < 5000 && slice < 0; i++)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return slice.load();
+  };
+  // Their threads are never joined.
+  static ThreadPool* const ordinary = new ThreadPool(1);
+  static ThreadPool* const hasty = new ThreadPool(1, kShortSliceNs);
+  const int64_t usual = slice_ns(ordinary);
+  if (usual <= 0 || prctl(PR_GET_SECCOMP) != 0) {
+    MESSAGE("SKIPPED: this kernel has no slices for ordinary threads, or filters system calls");
+    return;
+  }
+  CHECK(usual > static_cast<int64_t>(kShortSliceNs));
+  CHECK(slice_ns(hasty) == static_cast<int64_t>(kShortSliceNs));
 }

@@ -12,14 +12,19 @@ export async function open(directory) {
   const wal = await Wal.open(directory)
   const isNew = wal.lastLsn === 0
 
-  // A thousand of these are more than the queue takes: then the caller waits, as documented.
+  /** Where the queue takes no more, the caller waits, as documented. */
+  function roomAfter(error) {
+    if (error.code !== 'WAL_BACKPRESSURE') throw error
+    return wal.ready()
+  }
+
+  // A thousand of these are more than the queue takes.
   async function patient(data) {
     for (;;) {
       try {
         return await wal.append(data)
       } catch (error) {
-        if (error.code !== 'WAL_BACKPRESSURE') throw error
-        await wal.ready()
+        await roomAfter(error)
       }
     }
   }
@@ -32,8 +37,7 @@ export async function open(directory) {
           wal.write(data)
           break
         } catch (error) {
-          if (error.code !== 'WAL_BACKPRESSURE') throw error
-          await wal.ready()
+          await roomAfter(error)
         }
       }
       sinceTurn += data.length
