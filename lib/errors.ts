@@ -155,7 +155,7 @@ const ADVICE: Record<WalErrorCode, string> = {
 /** What each code says happened where native gave no sentence of its own. */
 const FALLBACK: Partial<Record<WalErrorCode, string>> = {
   WAL_NO_SPACE: 'no space is prepared for it',
-  WAL_BACKPRESSURE: 'the queue is full',
+  WAL_BACKPRESSURE: 'the queue is full, or the next segment is not ready yet',
   WAL_POISONED: 'an earlier write failed and the log has stopped',
   WAL_CLOSED: 'the log is closed',
   WAL_READ_ONLY: 'the log is open for reading only',

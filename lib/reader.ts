@@ -117,7 +117,10 @@ class SlabSource {
 }
 
 function notFound(from: number, firstLsn: number, directory: string): WalError {
-  const why = `LSN ${from} is below firstLsn ${firstLsn}, its segments have been released`
+  const why =
+    from < 1
+      ? `there is no LSN ${from}, the first one is 1`
+      : `LSN ${from} is below firstLsn ${firstLsn}, its segments have been released`
   const message = messageOf('WAL_NOT_FOUND', 'reading', why, ` at ${directory}`)
   return new WalError('WAL_NOT_FOUND', message, { path: directory, lsn: from })
 }

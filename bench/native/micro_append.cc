@@ -130,13 +130,13 @@ void append_bursts(benchmark::State& state) {
                                  &code) == 0) {
         first = false;
         state.PauseTiming();
-        shared->log->kick();
+        shared->log->kick(&session);
         usleep(200);
         state.ResumeTiming();
       }
       if (first) calls.push_back(driver::now_ns() - began);
     }
-    shared->log->kick();
+    shared->log->kick(&session);
   }
   if (attached) shared->log->detach(&session);
   report(state, &calls);

@@ -13,7 +13,7 @@ namespace {
 // Larger payloads are checksummed and copied outside of the lock.
 constexpr size_t kSmallPayloadBytes = 16 << 10;
 constexpr size_t kMaxRecyclable = 4;
-constexpr uint32_t kBurstsAlone = 16;
+constexpr uint32_t kBurstsAlone = 2;
 constexpr uint64_t kPreparationNs =
     2'000'000'000;  // how long emptying a log waits for a new segment
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "driver/threads.h"
@@ -30,6 +31,7 @@ void ReadAhead::change_file(std::unique_ptr<io::File> file) {
 
 void ReadAhead::set_next_file(std::unique_ptr<io::File> file, uint64_t from, uint64_t limit) {
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (next_.file != nullptr) std::abort();  // pieces of it may be under way
   next_ = Source{std::move(file), whole_blocks(limit), from, from};
 }
 

@@ -16,9 +16,11 @@ namespace stonelog::driver {
 class ReadAhead final : public io::File, public log::SpanSource {
  public:
   static constexpr size_t kPieceBytes = 1 << 20;
+  static constexpr size_t kDepth = 6;  // pieces under way or ready: 6 MiB of memory
+  // Where so much is left of a file, there may be nothing left to fetch of it soon.
+  static constexpr uint64_t kAheadBytes = (kDepth + 2) * kPieceBytes;
   static constexpr size_t kLeastBytes = 64 << 10;  // of a piece, but for a file's last
   static constexpr int kSlowReads = 2;
-  static constexpr size_t kDepth = 6;  // pieces under way or ready: 6 MiB of memory
 
   explicit ReadAhead(std::unique_ptr<io::File> file) { now_.file = std::move(file); }
   ~ReadAhead() override;
@@ -30,6 +32,8 @@ class ReadAhead final : public io::File, public log::SpanSource {
   bool has_next_file() const { return next_.file != nullptr; }
   // Goes on with that file; what is fetched of it stays.
   void change_to_next_file();
+
+  bool reads_ahead() const { return slow_ == 0; }
 
   // Nothing at or beyond `limit`, whole blocks, is lent: it may be written meanwhile.
   void set_limit(uint64_t limit);

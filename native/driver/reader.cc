@@ -92,23 +92,22 @@ void Reader::enter(const ReadableSegment& segment) {
   groups_->window().set_limit(segment.entry.end);
   offset_ = first_group(segment.entry.header);
   noted_to_ = 0;
-  ahead_ = 0;
+  looked_ahead_ = false;
   expected_ = {segment.entry.first_lsn, segment.entry.epoch, 0, false};
 }
 
 // The file of the segment behind this one is opened before it is needed, so that its first pieces
 // are fetched while the last ones of this are worked off. What goes wrong here is met again later.
 void Reader::look_ahead() {
-  const bool near_end = offset_ > segment_.entry.end / 2;
-  if (ahead_ != 0 || !near_end || !segment_.final) return;
-  const uint64_t sequence = segment_.entry.header.sequence;
-  ahead_ = sequence;  // not tried again, if nothing comes of it
+  const bool near_end = offset_ + ReadAhead::kAheadBytes >= segment_.entry.end;
+  if (looked_ahead_ || !near_end || !segment_.final || !file_->reads_ahead()) return;
+  looked_ahead_ = true;
   ReadableSegment next;
   std::unique_ptr<io::File> file;
-  if (!source_->segment_after(sequence, &next) || next.entry.first_lsn > to_) return;
-  if (!open_file(next, &file).ok()) return;
+  if (!source_->segment_after(segment_.entry.header.sequence, &next)) return;
+  if (next.entry.first_lsn > to_ || !open_file(next, &file).ok()) return;
   file_->set_next_file(std::move(file), first_group(next.entry.header), next.entry.end);
-  ahead_ = next.entry.header.sequence;
+  ahead_id_ = next.entry.header.segment_id;
 }
 
 // Of a large group only what is wanted now is read; should more be, it is read as a whole then.
@@ -137,6 +136,8 @@ Status Reader::find_start() {
   if (next_lsn_ == 0) next_lsn_ = source_->first_lsn();
   ReadableSegment segment;
   if (!source_->segment_holding(next_lsn_, &segment)) {
+    // A directory in which another process has not made a log yet.
+    if (source_->first_lsn() <= next_lsn_ && !source_->segment_after(0, &segment)) return {};
     // Before the first segment there may be a known hole.
     if (!source_->segment_after(0, &segment) || segment.entry.first_lsn <= next_lsn_ ||
         !format::is_hole(source_->holes(), next_lsn_, segment.entry.first_lsn - 1)) {
@@ -166,6 +167,7 @@ Status Reader::next(RecordBatch* batch) {
   } else {
     Status status = find_start();
     if (!status.ok()) return pending_ = status;
+    if (file_ == nullptr) return {};
     started_ = true;
     if (front_hole_.to != 0) batch->skipped.push_back(front_hole_);
   }
@@ -230,7 +232,7 @@ Status Reader::next_segment(bool* more) {
   }
   const uint64_t block = expected_.first_lsn;
   Status status;
-  if (file_->has_next_file() && ahead_ == next.entry.header.sequence) {
+  if (file_->has_next_file() && ahead_id_ == next.entry.header.segment_id) {
     file_->change_to_next_file();
     enter(next);
   } else {
@@ -348,6 +350,47 @@ Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t 
   return {};
 }
 
+// Returns where they begin in the slab.
+size_t Reader::add_payloads(const log::SalvagedRegion& region, RecordBatch* batch) const {
+  const size_t base = batch->bytes();
+  const size_t bytes = region.payloads.size();
+  if (bytes == 0) return base;
+  std::memcpy(batch->make_room(bytes, batch_bytes_ + kRoomBytes), region.payloads.data(), bytes);
+  batch->slab->grow(bytes);
+  return base;
+}
+
+void Reader::add_salvaged(const log::SalvagedRecord& record, size_t base, uint64_t timestamp_micros,
+                          RecordBatch* batch) {
+  if (record.lsn < next_lsn_ || record.lsn > to_) return;
+  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), record.lsn,
+                         segment_.entry.epoch, timestamp_micros});
+  batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
+  batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
+  next_lsn_ = record.lsn + 1;
+}
+
+// Of a group with a damaged sector, the records that lie before it.
+Status Reader::add_records_before(Defect defect, uint64_t bad_offset, RecordBatch* batch) {
+  const format::GroupHeader& header = view_.header;
+  if (defect != Defect::damaged || bad_offset <= offset_ ||
+      header.first_lsn + header.count > durable_lsn_ + 1)
+    return {};
+  const uint64_t block = segment_.entry.header.block_bytes;
+  const uint64_t limit = (bad_offset / block + 1) * block;
+  log::SalvagedRegion region;
+  Status status = log::salvage_region(groups_.get(), offset_, limit, header.first_lsn - 1, &region);
+  if (!status.ok()) return std::move(status).at(segment_.entry.header.sequence, offset_);
+  const size_t base = add_payloads(region, batch);
+  uint64_t next = header.first_lsn;
+  for (const log::SalvagedRecord& record : region.records) {
+    if (record.lsn != next) break;  // what follows lies behind the damage
+    add_salvaged(record, base, header.timestamp_micros, batch);
+    next++;
+  }
+  return {};
+}
+
 Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more) {
   if (was_replaced()) {
     Status refreshed = source_->refresh();
@@ -360,28 +403,20 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
                                                   ? "intact sectors contradict each other"
                                                   : "a part that was durable is missing");
     status.path = source_->segment_path(sequence);
+    Status before = add_records_before(defect, bad_offset, batch);
+    if (!before.ok() || next_lsn_ > to_) return before;
     return std::move(status).at(sequence, bad_offset);
   }
   log::SalvagedRegion region;
   const uint64_t last = expected_.first_lsn - 1;
   Status status = log::salvage_region(groups_.get(), offset_, segment_.entry.end, last, &region);
   if (!status.ok()) return std::move(status).at(sequence, offset_);
-  const size_t base = batch->bytes();
-  if (!region.payloads.empty()) {
-    std::memcpy(batch->make_room(region.payloads.size(), batch_bytes_ + kRoomBytes),
-                region.payloads.data(), region.payloads.size());
-    batch->slab->grow(region.payloads.size());
-  }
+  const size_t base = add_payloads(region, batch);
   for (const log::SalvagedRecord& record : region.records) {
     status = skip_to(record.lsn, batch, true, bad_offset);
     if (!status.ok()) return status;
     expected_.first_lsn = record.lsn + 1;
-    if (record.lsn < next_lsn_ || record.lsn > to_) continue;
-    batch->runs.push_back(
-        {static_cast<uint32_t>(batch->offsets.size()), record.lsn, segment_.entry.epoch, 0});
-    batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
-    batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
-    next_lsn_ = record.lsn + 1;
+    add_salvaged(record, base, 0, batch);
   }
   offset_ = region.resume;
   expected_.any = true;

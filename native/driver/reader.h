@@ -58,6 +58,10 @@ class Reader {
   enum class Lent : uint8_t { taken, full, none };
   Lent take_lent(RecordBatch* batch);
   Status meet_damage(log::Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more);
+  size_t add_payloads(const log::SalvagedRegion& region, RecordBatch* batch) const;
+  void add_salvaged(const log::SalvagedRecord& record, size_t base, uint64_t timestamp_micros,
+                    RecordBatch* batch);
+  Status add_records_before(log::Defect defect, uint64_t bad_offset, RecordBatch* batch);
   Status skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset);
   Status next_segment(bool* more);
   Status relocate(bool* more);
@@ -80,7 +84,8 @@ class Reader {
   std::unique_ptr<log::GroupReader> groups_;
   uint64_t offset_ = 0;
   uint64_t noted_to_ = 0;  // no place before it is worth noting
-  uint64_t ahead_ = 0;     // sequence of the segment that was looked at ahead; 0: none
+  bool looked_ahead_ = false;
+  format::Id ahead_id_{};  // of the segment whose file was opened ahead, if one was
   log::Expectation expected_;
   log::GroupView view_;
   log::GroupPart first_part_;  // what view_ is of at first, of a large group

@@ -118,11 +118,12 @@ void Engine::build_seal(const Segment& segment, bool closes, uint64_t wall_micro
 }
 
 // A second small group in flight costs the first one more than it brings, unless somebody waits for
-// both, or it is of others than the first: those would take turns else, and each of their records
-// would wait for two commits.
+// both. Where several append, those behind the burst in flight are mostly others: they would take
+// turns with it else, and each of their records would wait for two commits.
 bool Engine::may_join_in_flight(const Group& open) const {
   if (in_flight_ == 0 || open.file_bytes >= options_.second_slot_bytes) return true;
-  return several_appenders_ && 2 * open.count >= group(next_submit_ - 1).count;
+  return several_appenders_ && in_flight_ == 1 && open.durable_wish &&
+         2 * open.count >= group(next_submit_ - 1).count;
 }
 
 // Greedy, but not hasty.

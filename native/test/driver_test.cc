@@ -197,13 +197,13 @@ TEST_CASE("driver: four threads append") {
         const uint64_t lsn =
             open.log->append(&session, reinterpret_cast<const uint8_t*>(text.data()), text.size(),
                              Durability::group, &code);
-        if (i % 32 == 0) open.log->kick();
+        if (i % 32 == 0) open.log->kick(&session);
         if (code == Code::ok)
           lsns[static_cast<size_t>(t)].push_back(lsn), i++;
         else
-          open.log->kick(), usleep(100);
+          open.log->kick(&session), usleep(100);
       }
-      open.log->kick();
+      open.log->kick(&session);
       open.log->detach(&session);
     });
   }
@@ -214,6 +214,43 @@ TEST_CASE("driver: four threads append") {
   for (size_t t = 0; t < 4; t++) {
     for (size_t i = 0; i < 5000; i++)
       REQUIRE(records[lsns[t][i] - 1] == std::to_string(t) + ":" + std::to_string(i));
+  }
+}
+
+// ensures that the bursts of two handles are written beside each other, and that those of one alone
+// are not, whoever else has the log open.
+TEST_CASE("driver: bursts of several handles") {
+  for (const bool several : {true, false}) {
+    CAPTURE(several);
+    Fixture f;
+    f.options.segment_bytes = 1 << 20;
+    OpenLog open(f.fs, f.options);
+    CountingListener listener;
+    Log::Session other;
+    other.listener = &listener;
+    open.log->attach(&other);
+    const auto burst = [&](Log::Session* session) {
+      Code code = Code::ok;
+      const std::string text = "a record";
+      (void)open.log->append(session, reinterpret_cast<const uint8_t*>(text.data()), text.size(),
+                             Durability::group, &code);
+      open.log->kick(session);
+    };
+    for (int i = 0; i < 10; i++) burst(&open.session);
+    REQUIRE(open.log->flush_and_wait().ok());
+    const uint64_t before = open.log->stats().counters.second_slot;
+    {
+      const Hang hang(f.fs, [](Operation operation, const std::string& path) {
+        return operation == Operation::dsync_write && path.ends_with(".wal");
+      });
+      burst(&open.session);
+      REQUIRE(open.wait_for([&] { return hang.hung() >= 1; }));
+      burst(several ? &other : &open.session);
+      const auto joined = [&] { return open.log->stats().counters.second_slot > before; };
+      CHECK(open.wait_for(joined, several ? 5000 : 50) == several);
+    }
+    REQUIRE(open.log->flush_and_wait().ok());
+    open.log->detach(&other);
   }
 }
 

@@ -504,25 +504,41 @@ TEST_CASE("engine: a second small group in flight") {
   CHECK(fixture.engine.durable_lsn() == 2);
 }
 
-// ensures that those who append beside each other need not take turns: a group that is at least
-// half as large as the one in flight joins it, if it is of somebody else.
+// ensures that those who append beside each other need not take turns: a group that has at least
+// half as many records as the one in flight joins it, if several append and wait; a third does not.
 TEST_CASE("engine: groups of several appenders in flight") {
   EngineOptions options = small_options();
   options.second_slot_bytes = 64 << 10;
   options.max_group_records = 1 << 20;
-  const auto second_joins = [&](bool several, int in_flight, int waiting) {
+  const auto joins = [&](bool several, int in_flight, int waiting,
+                         Durability durability = Durability::group) {
     EngineFixture fixture(options);
     fixture.engine.set_several_appenders(several);
     for (int i = 0; i < in_flight; i++) fixture.append(Durability::group, 10);
     const Op first = fixture.write();
-    for (int i = 0; i < waiting; i++) fixture.append(Durability::group, 10);
-    const bool joins = fixture.engine.may_submit(fixture.now);
+    for (int i = 0; i < waiting; i++) fixture.append(durability, 10);
+    const bool second = fixture.engine.may_submit(fixture.now);
     fixture.finish(first);
-    return joins;
+    return second;
   };
-  CHECK(second_joins(true, 8, 4));
-  CHECK(second_joins(true, 8, 20));
-  CHECK(second_joins(true, 1, 1));
-  CHECK_FALSE(second_joins(true, 8, 3));
-  CHECK_FALSE(second_joins(false, 8, 8));
+  CHECK(joins(true, 8, 4));
+  CHECK(joins(true, 8, 20));
+  CHECK(joins(true, 1, 1));
+  CHECK_FALSE(joins(true, 8, 3));
+  CHECK_FALSE(joins(false, 8, 8));
+  CHECK_FALSE(joins(true, 8, 8, Durability::interval));  // nobody waits for these
+  EngineFixture fixture([&] {
+    EngineOptions deep = options;
+    deep.pipeline_depth = 4;
+    return deep;
+  }());
+  fixture.engine.set_several_appenders(true);
+  fixture.append();
+  const Op first = fixture.write();
+  fixture.append();
+  const Op second = fixture.write();
+  fixture.append();
+  CHECK_FALSE(fixture.engine.may_submit(fixture.now));
+  fixture.finish(first);
+  fixture.finish(second);
 }

@@ -2,6 +2,7 @@
 // larger than all of them, or that are damaged in one of them.
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cstdlib>
 
 #include "log_fixture.h"
@@ -94,6 +95,64 @@ TEST_CASE("reader: a range of a bulk-written log") {
     next += batch.offsets.size();
   }
   CHECK(next == 778);
+}
+
+// ensures that the next file's pieces follow those of this one, are fetched before they are asked
+// for, and are taken for nobody else's.
+TEST_CASE("reader: one file after the other is read ahead") {
+  constexpr uint64_t kBytes = 9 << 20;
+  constexpr uint64_t kFrom = 8192;
+  constexpr size_t kAsked = 100 << 10;
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  const auto make = [&](const std::string& name, uint8_t mark) {
+    log::AlignedBuffer bytes(kBytes);
+    for (size_t i = 0; i < kBytes; i++) bytes.data()[i] = static_cast<uint8_t>(mark + i / 4096);
+    std::unique_ptr<io::File> file;
+    REQUIRE(fs.open(directory / name, io::Access::create, false, 0600, &file).ok());
+    const io::Part part{bytes.data(), kBytes};
+    REQUIRE(file->write(0, &part, 1, io::WriteMode::plain).ok());
+    REQUIRE(fs.open(directory / name, io::Access::read, false, 0, &file).ok());
+    return file;
+  };
+  ReadAhead ahead(make("a", 0));
+  ahead.set_limit(kBytes);
+  const auto lend_all = [&](uint8_t mark) {
+    for (uint64_t at = kFrom; at < kBytes;) {
+      const uint8_t* data = nullptr;
+      const size_t lent = ahead.lend(at, kAsked, &data);
+      REQUIRE(lent > 0);
+      REQUIRE(data[0] == static_cast<uint8_t>(mark + at / 4096));
+      REQUIRE(data[lent - 1] == static_cast<uint8_t>(mark + (at + lent - 1) / 4096));
+      at += lent;
+      if (at > kBytes / 2 && mark == 0 && !ahead.has_next_file())
+        ahead.set_next_file(make("b", 100), kFrom, kBytes);
+    }
+  };
+  std::atomic<int> reads_of_next{0};
+  fs.set_hook([&](Operation operation, const std::string& path) {
+    if (operation == Operation::read && path.ends_with("/b")) reads_of_next++;
+  });
+  lend_all(0);
+  // Nobody has asked for it yet.
+  for (int i = 0; i < 5000 && reads_of_next == 0; i++) usleep(1000);
+  CHECK(reads_of_next > 0);
+  ahead.change_to_next_file();
+  const uint8_t* data = nullptr;
+  REQUIRE(ahead.lend(kFrom, kAsked, &data) > 0);
+  CHECK(data[0] == 102);
+  lend_all(100);
+  fs.set_hook(nullptr);
+  // A jump within the file forgets what lies ahead, and finds it again.
+  ahead.change_file(make("c", 50));
+  ahead.set_limit(kBytes);
+  ahead.set_next_file(make("d", 150), kFrom, kBytes);
+  REQUIRE(ahead.lend(kBytes - 8192, 4096, &data) > 0);
+  CHECK(data[0] == static_cast<uint8_t>(50 + (kBytes - 8192) / 4096));
+  REQUIRE(ahead.lend(kFrom, 4096, &data) > 0);
+  CHECK(data[0] == 52);
+  ahead.change_to_next_file();
+  lend_all(150);
 }
 
 // ensures that what was opened and fetched ahead of the next segment is not taken for it once it

@@ -7,6 +7,7 @@ import {
   errorOf,
   expectCode,
   lsnsFrom,
+  makeDirectory,
   makeLog,
   open,
   readLsns,
@@ -104,6 +105,29 @@ describe('reading', () => {
     const reader = wal.readBatches()
     await reader.next()
     expect(await reader.return?.()).toEqual({ value: undefined, done: true })
+  })
+
+  it('damage in the middle of a group throws there, after the records before it', async () => {
+    const directory = makeDirectory()
+    const texts = Array.from({ length: 500 }, (_, i) => `record ${i + 1} ${'.'.repeat(100)}`)
+    const writer = await open(directory)
+    await writer.append('alone')
+    await Promise.all(texts.map((text) => writer.append(text)))
+    await writer.close()
+    damage(directory, 'record 300 ')
+    const wal = await open(directory)
+    const seen: string[] = []
+    const iterate = async (range?: object) => {
+      for await (const { data } of wal.read(range)) seen.push(data.toString())
+    }
+    await expectCode(iterate(), 'WAL_CORRUPT')
+    // A sector holds less than five of these records.
+    expect(seen.length).toBeGreaterThan(1 + 299 - 6)
+    expect(seen.length).toBeLessThanOrEqual(1 + 299)
+    expect(seen).toEqual(['alone', ...texts].slice(0, seen.length))
+    seen.length = 0
+    await iterate({ from: 2, to: 200 })
+    expect(seen).toEqual(texts.slice(0, 199))
   })
 
   it('damage in a sealed segment throws there, after everything before it', async () => {

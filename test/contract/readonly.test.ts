@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { expectCode, makeDirectory, makeLog, open, readTexts, snapshot } from '../fixtures/log.js'
 import { ended, makeTornLog, start } from '../fixtures/process.js'
@@ -22,6 +23,14 @@ describe('a read-only handle', () => {
     expect(wal.recovery).toMatchObject({ verdict: 'clean', closed: true, live: false, lastLsn: 2 })
     await wal.close()
     expect(snapshot(directory)).toEqual(before)
+  })
+
+  it('finds nothing in a directory in which nobody has made a log yet', async () => {
+    const directory = makeDirectory()
+    mkdirSync(directory, { recursive: true })
+    const wal = await open(directory, readOnly)
+    expect(await readTexts(wal)).toEqual([])
+    expect(await readTexts(wal, { from: 7 })).toEqual([])
   })
 
   it('reads a torn log up to its tail without cutting it', async () => {

@@ -84,7 +84,8 @@ it('a refused admission names the remedy', () => {
   const error = fromCode(-5, 'appending', { outcome: 'not-written' })
   expect(error).toMatchObject({ code: 'WAL_BACKPRESSURE', outcome: 'not-written' })
   expect(error.message).toBe(
-    'appending failed: the queue is full; wait for ready(), or raise queueBytes',
+    'appending failed: the queue is full, or the next segment is not ready yet; ' +
+      'wait for ready(), or raise queueBytes',
   )
 })
 
