@@ -121,7 +121,7 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   return admission.first_lsn;
 }
 
-// One that has published so many bursts in a row appends alone, whoever else has the log open.
+// One that has published a few bursts in a row appends alone, whoever else has the log open.
 void Log::note_appender(const Session* session) {
   bursts_in_a_row_ = session == last_appender_ ? bursts_in_a_row_ + 1 : 0;
   last_appender_ = session;

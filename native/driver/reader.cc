@@ -135,11 +135,15 @@ Status Reader::start_in(const GroupPlace& place) {
 Status Reader::find_start() {
   if (next_lsn_ == 0) next_lsn_ = source_->first_lsn();
   ReadableSegment segment;
-  if (!source_->segment_holding(next_lsn_, &segment)) {
+  bool found = source_->segment_holding(next_lsn_, &segment);
+  if (!found && source_->segment_after(0, &segment) && segment.entry.first_lsn <= next_lsn_)
+    found = source_->segment_holding(next_lsn_, &segment);  // made meanwhile
+  if (!found) {
     // A directory in which another process has not made a log yet.
-    if (source_->first_lsn() <= next_lsn_ && !source_->segment_after(0, &segment)) return {};
+    const bool none = !source_->segment_after(0, &segment);
+    if (none && source_->durable_lsn() == 0 && source_->first_lsn() <= next_lsn_) return {};
     // Before the first segment there may be a known hole.
-    if (!source_->segment_after(0, &segment) || segment.entry.first_lsn <= next_lsn_ ||
+    if (none || segment.entry.first_lsn <= next_lsn_ ||
         !format::is_hole(source_->holes(), next_lsn_, segment.entry.first_lsn - 1)) {
       return released();
     }
@@ -350,30 +354,11 @@ Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t 
   return {};
 }
 
-// Returns where they begin in the slab.
-size_t Reader::add_payloads(const log::SalvagedRegion& region, RecordBatch* batch) const {
-  const size_t base = batch->bytes();
-  const size_t bytes = region.payloads.size();
-  if (bytes == 0) return base;
-  std::memcpy(batch->make_room(bytes, batch_bytes_ + kRoomBytes), region.payloads.data(), bytes);
-  batch->slab->grow(bytes);
-  return base;
-}
-
-void Reader::add_salvaged(const log::SalvagedRecord& record, size_t base, uint64_t timestamp_micros,
-                          RecordBatch* batch) {
-  if (record.lsn < next_lsn_ || record.lsn > to_) return;
-  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), record.lsn,
-                         segment_.entry.epoch, timestamp_micros});
-  batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
-  batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
-  next_lsn_ = record.lsn + 1;
-}
-
-// Of a group with a damaged sector, the records that lie before it.
+// Of a group of which a sector is damaged or lost, the records that lie before it.
 Status Reader::add_records_before(Defect defect, uint64_t bad_offset, RecordBatch* batch) {
   const format::GroupHeader& header = view_.header;
-  if (defect != Defect::damaged || bad_offset <= offset_ ||
+  durable_lsn_ = source_->durable_lsn();
+  if ((defect != Defect::damaged && defect != Defect::incomplete) || bad_offset <= offset_ ||
       header.first_lsn + header.count > durable_lsn_ + 1)
     return {};
   const uint64_t block = segment_.entry.header.block_bytes;
@@ -381,13 +366,32 @@ Status Reader::add_records_before(Defect defect, uint64_t bad_offset, RecordBatc
   log::SalvagedRegion region;
   Status status = log::salvage_region(groups_.get(), offset_, limit, header.first_lsn - 1, &region);
   if (!status.ok()) return std::move(status).at(segment_.entry.header.sequence, offset_);
-  const size_t base = add_payloads(region, batch);
-  uint64_t next = header.first_lsn;
+  const log::SalvagedRecord* first = nullptr;
+  const log::SalvagedRecord* last = nullptr;
+  uint64_t lsn = header.first_lsn;
   for (const log::SalvagedRecord& record : region.records) {
-    if (record.lsn != next) break;  // what follows lies behind the damage
-    add_salvaged(record, base, header.timestamp_micros, batch);
-    next++;
+    if (record.lsn != lsn++ || record.lsn > to_)
+      break;  // what follows a gap lies behind the damage
+    if (record.lsn < next_lsn_) continue;
+    if (first == nullptr) first = &record;
+    last = &record;
   }
+  if (first == nullptr) return {};
+  const size_t from = first->payload_offset;
+  const size_t bytes = last->payload_offset + last->payload_bytes - from;
+  const size_t base = batch->bytes();
+  if (bytes > 0) {
+    std::memcpy(batch->make_room(bytes, batch_bytes_ + kRoomBytes), region.payloads.data() + from,
+                bytes);
+    batch->slab->grow(bytes);
+  }
+  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first->lsn, header.epoch,
+                         header.timestamp_micros});
+  for (const log::SalvagedRecord* record = first; record <= last; record++) {
+    batch->offsets.push_back(static_cast<uint32_t>(base + record->payload_offset - from));
+    batch->lengths.push_back(static_cast<uint32_t>(record->payload_bytes));
+  }
+  next_lsn_ = last->lsn + 1;
   return {};
 }
 
@@ -411,12 +415,22 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
   const uint64_t last = expected_.first_lsn - 1;
   Status status = log::salvage_region(groups_.get(), offset_, segment_.entry.end, last, &region);
   if (!status.ok()) return std::move(status).at(sequence, offset_);
-  const size_t base = add_payloads(region, batch);
+  const size_t base = batch->bytes();
+  if (!region.payloads.empty()) {
+    std::memcpy(batch->make_room(region.payloads.size(), batch_bytes_ + kRoomBytes),
+                region.payloads.data(), region.payloads.size());
+    batch->slab->grow(region.payloads.size());
+  }
   for (const log::SalvagedRecord& record : region.records) {
     status = skip_to(record.lsn, batch, true, bad_offset);
     if (!status.ok()) return status;
     expected_.first_lsn = record.lsn + 1;
-    add_salvaged(record, base, 0, batch);
+    if (record.lsn < next_lsn_ || record.lsn > to_) continue;
+    batch->runs.push_back(
+        {static_cast<uint32_t>(batch->offsets.size()), record.lsn, segment_.entry.epoch, 0});
+    batch->offsets.push_back(static_cast<uint32_t>(base + record.payload_offset));
+    batch->lengths.push_back(static_cast<uint32_t>(record.payload_bytes));
+    next_lsn_ = record.lsn + 1;
   }
   offset_ = region.resume;
   expected_.any = true;

@@ -58,9 +58,6 @@ class Reader {
   enum class Lent : uint8_t { taken, full, none };
   Lent take_lent(RecordBatch* batch);
   Status meet_damage(log::Defect defect, uint64_t bad_offset, RecordBatch* batch, bool* more);
-  size_t add_payloads(const log::SalvagedRegion& region, RecordBatch* batch) const;
-  void add_salvaged(const log::SalvagedRecord& record, size_t base, uint64_t timestamp_micros,
-                    RecordBatch* batch);
   Status add_records_before(log::Defect defect, uint64_t bad_offset, RecordBatch* batch);
   Status skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t offset);
   Status next_segment(bool* more);

@@ -114,6 +114,9 @@ bool PartReader::take_from(const Start& start, GroupPart* part) const {
     }
     at = record.end;
   }
+  // Nothing of a batch that goes on behind the part.
+  while (!part->records.empty() && (part->records.back().flags & format::kFlagBatchMore) != 0)
+    part->records.pop_back();
   return !part->records.empty();
 }
 

@@ -128,6 +128,35 @@ describe('reading', () => {
     seen.length = 0
     await iterate({ from: 2, to: 200 })
     expect(seen).toEqual(texts.slice(0, 199))
+    for await (const { timestamp, epoch, lsn } of wal.read({ from: 100, to: 150 })) {
+      expect({ lsn, epoch }).toEqual({ lsn, epoch: 1 })
+      expect(Math.abs(Date.now() - timestamp)).toBeLessThan(60_000)
+    }
+    for await (const { buffer } of wal.readBatches({ from: 100, to: 150 })) {
+      expect(buffer.length).toBeLessThan(2 * texts.slice(98, 149).join('').length)
+    }
+  })
+
+  it('damage in the middle of a batch hands out nothing of it', async () => {
+    const large = { segmentBytes: 8 << 20, queueBytes: 4 << 20, maxRecordBytes: 1 << 20 }
+    for (const count of [20, 5000]) {
+      const directory = makeDirectory()
+      const writer = await open(directory, large)
+      const records = Array.from({ length: count }, (_, i) => `part ${i + 1} ${'.'.repeat(100)}`)
+      await Promise.all([writer.append('before'), writer.appendBatch(records)])
+      await writer.append('after')
+      await writer.close()
+      damage(directory, `part ${count - 5} `)
+      const wal = await open(directory, large)
+      for (const from of [1, 2]) {
+        const seen: string[] = []
+        const iterate = async () => {
+          for await (const { data } of wal.read({ from })) seen.push(data.toString())
+        }
+        await expectCode(iterate(), 'WAL_CORRUPT')
+        expect(seen).toEqual(from === 1 ? ['before'] : [])
+      }
+    }
   })
 
   it('damage in a sealed segment throws there, after everything before it', async () => {

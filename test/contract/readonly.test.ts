@@ -1,4 +1,6 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { expectCode, makeDirectory, makeLog, open, readTexts, snapshot } from '../fixtures/log.js'
 import { ended, makeTornLog, start } from '../fixtures/process.js'
@@ -31,6 +33,15 @@ describe('a read-only handle', () => {
     const wal = await open(directory, readOnly)
     expect(await readTexts(wal)).toEqual([])
     expect(await readTexts(wal, { from: 7 })).toEqual([])
+  })
+
+  it('does not take a log whose files are gone for one that never was', async () => {
+    const directory = await makeLog(['a', 'b'])
+    const wal = await open(directory, readOnly)
+    for (const name of readdirSync(directory)) rmSync(join(directory, name))
+    await setTimeout(20)
+    await expect(readTexts(wal)).rejects.toThrow()
+    await expect(readTexts(wal)).rejects.toThrow()
   })
 
   it('reads a torn log up to its tail without cutting it', async () => {
