@@ -52,6 +52,21 @@ struct Fixture {
     }
     REQUIRE(open.log->flush_and_wait().ok());
   }
+  // Of one group.
+  void append_batch(OpenLog& open, size_t records) {
+    std::vector<std::string> texts;
+    std::vector<log::RecordInput> inputs(records);
+    for (size_t i = 0; i < records; i++) texts.push_back(text(count + i + 1));
+    for (size_t i = 0; i < records; i++) {
+      inputs[i].data = reinterpret_cast<const uint8_t*>(texts[i].data());
+      inputs[i].size = texts[i].size();
+      format::sum_payload(inputs[i].data, inputs[i].size, &inputs[i].sum);
+    }
+    Code code = Code::ok;
+    REQUIRE(open.log->append_batch(&open.session, inputs.data(), records, Durability::group,
+                                   &code) == count + 1);
+    count += records;
+  }
   // Opens anew, so that nothing is known of any place.
   void forget(OpenLog& open) { open.reopen(fs, options); }
 
@@ -241,24 +256,30 @@ TEST_CASE("seek: a flipped bit in a large group") {
   }
 }
 
+// ensures that nothing is shown of a batch that lost a part, wherever the reader starts.
+TEST_CASE("seek: a damaged batch in a large group") {
+  Fixture f(small);
+  OpenLog open(f.fs, f.options);
+  f.load(open, 10);
+  f.append_batch(open, 4'000);
+  f.load(open, 10);
+  (void)flip_bit(open.log->segment_path(1), 90 * 4096 + 77);
+  Status status;
+  CHECK(OpenLog::read_from(open.log, 1, &status).size() == 10);
+  CHECK(status.code == Code::corrupt);
+  for (const uint64_t lsn : {11u, 12u, 500u, 2'000u}) {
+    CHECK(OpenLog::read_from(open.log, lsn, &status).empty());
+    CHECK(status.code == Code::corrupt);
+  }
+}
+
 // ensures that a salvaged log shows the same from anywhere: of a batch that lost a part nothing, of
 // a known hole nothing, and both are told.
 TEST_CASE("seek: a salvaged batch in a large group") {
   Fixture f(small);
   OpenLog open(f.fs, f.options);
   constexpr size_t kBatch = 4'000;
-  std::vector<std::string> texts;
-  std::vector<log::RecordInput> records(kBatch);
-  for (size_t i = 0; i < kBatch; i++) texts.push_back(f.text(i + 1));
-  for (size_t i = 0; i < kBatch; i++) {
-    records[i].data = reinterpret_cast<const uint8_t*>(texts[i].data());
-    records[i].size = texts[i].size();
-    format::sum_payload(records[i].data, records[i].size, &records[i].sum);
-  }
-  Code code = Code::ok;
-  REQUIRE(open.log->append_batch(&open.session, records.data(), kBatch, Durability::group, &code) ==
-          1);
-  f.count = kBatch;
+  f.append_batch(open, kBatch);
   f.load(open, 10);
   const std::string path = open.log->segment_path(1);
   REQUIRE(open.close().ok());

@@ -52,7 +52,8 @@ export async function open(directory) {
   // has released. One is always prepared before that, so it takes some rounds.
   for (let round = 0; isNew && round < 3; round++) {
     await queue(Buffer.alloc(1 << 20), (2 * SEGMENT_BYTES) >> 20)
-    await wal.truncateBefore(wal.lastLsn + 1)
+    // Not all of it: the unused end of a segment that is emptied early is given back to the disk.
+    await wal.truncateBefore(wal.lastLsn)
   }
   return {
     append: (data) => (data.length < LARGE_BYTES ? wal.append(data) : patient(data)),
