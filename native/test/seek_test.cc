@@ -256,7 +256,7 @@ TEST_CASE("seek: a flipped bit in a large group") {
   }
 }
 
-// ensures that nothing is shown of a batch that lost a part, wherever the reader starts.
+// ensures that nothing is shown of a batch that lost a part to who starts before the damage.
 TEST_CASE("seek: a damaged batch in a large group") {
   Fixture f(small);
   OpenLog open(f.fs, f.options);

@@ -52,8 +52,9 @@ export async function open(directory) {
   // has released. One is always prepared before that, so it takes some rounds.
   for (let round = 0; isNew && round < 3; round++) {
     await queue(Buffer.alloc(1 << 20), (2 * SEGMENT_BYTES) >> 20)
-    // Not all of it: the unused end of a segment that is emptied early is given back to the disk.
-    await wal.truncateBefore(wal.lastLsn)
+    // At the end all of it, since replays count; before, not what the current segment holds: the
+    // unused end of one that is emptied early is given back to the disk.
+    await wal.truncateBefore(round < 2 ? wal.lastLsn : wal.lastLsn + 1)
   }
   return {
     append: (data) => (data.length < LARGE_BYTES ? wal.append(data) : patient(data)),
