@@ -98,6 +98,7 @@ bool PartReader::nearest_start(Start* start) const {
   return any;
 }
 
+// Whether the record is there, though nothing may be taken.
 bool PartReader::take_from(const Start& start, GroupPart* part) const {
   const size_t count = sectors_ - start.sector;
   part->stream.resize(count * kContentBytes);
@@ -114,10 +115,13 @@ bool PartReader::take_from(const Start& start, GroupPart* part) const {
     }
     at = record.end;
   }
-  // Nothing of a batch that goes on behind the part.
+  const bool found = !part->records.empty();
+  // Nothing of a batch that goes on behind the part, or began before: the whole group has to be
+  // intact then.
+  if (found && (part->records.front().flags & format::kFlagBatchPart) != 0) part->records.clear();
   while (!part->records.empty() && (part->records.back().flags & format::kFlagBatchMore) != 0)
     part->records.pop_back();
-  return !part->records.empty();
+  return found;
 }
 
 Status PartReader::run(GroupPart* part) {
