@@ -127,10 +127,13 @@ Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntr
       out_->report.truncated_bytes += limit - entry->end;
       return look_at_rest(k);
     }
-    const bool continues = k + 1 < chain_.size() && link(k + 1).start.predecessor.end == at &&
+    // The successor states this very end. That the file ends here, too, is evidence already, and
+    // takes nothing from what lies before and behind.
+    const bool ends_here = defect == Defect::nothing || defect == Defect::short_file;
+    const bool continues = ends_here && k + 1 < chain_.size() &&
+                           link(k + 1).start.predecessor.end == at &&
                            link(k + 1).start.predecessor.sequence == segment.sequence &&
-                           link(k + 1).start.predecessor.last_lsn == last_lsn_ &&
-                           defect == Defect::nothing;
+                           link(k + 1).start.predecessor.last_lsn == last_lsn_;
     if (continues) return {};
     stopped_ = true;
     if (defect != Defect::nothing && defect != Defect::incomplete) {

@@ -320,6 +320,27 @@ TEST_CASE("recovery: a segment whose beginning is overwritten is damaged, not fo
   }
 }
 
+// ensures that a file that is cut short behind its last group takes nothing with it, also where the
+// crash came before its seal.
+TEST_CASE("recovery: a file cut short behind its end keeps what follows it") {
+  for (const uint64_t rest : {uint64_t{0}, uint64_t{100}, uint64_t{4096}}) {
+    CAPTURE(rest);
+    Fixture f;
+    f.append(3);
+    f.log.rotate();
+    f.append(2);
+    f.log.wait_idle();
+    f.log.power_cut();
+    f.log.zero(1, 4096, 8192);  // its seal
+    REQUIRE(f.log.examine(kStrict).ok());
+    f.log.fs.shorten(f.log.path(1), Fixture::group(4) + rest);
+    CHECK(f.log.examine(kTolerate).code == Code::corrupt);
+    REQUIRE(f.log.open(kPointInTime).ok());
+    CHECK(f.log.report().last_lsn == 5);
+    f.check_records(1, 5);
+  }
+}
+
 // ensures that a file which a life cut, but could not move aside, is not judged any more.
 TEST_CASE("recovery: damage in a file that was cut and not moved is no news") {
   for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
