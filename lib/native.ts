@@ -131,6 +131,8 @@ export interface NativeStats {
   zeroedBytes: number
   /** Times the committer was woken. */
   wakes: number
+  /** Commits begun by the appending thread itself. */
+  begun: number
   direct: boolean
   dsync: boolean
   reserves: boolean

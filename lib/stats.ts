@@ -70,6 +70,8 @@ export interface WalStats {
   zeroedBytes: number
   /** Times the committer was woken. */
   wakes: number
+  /** Small commits that the event loop's thread began by itself, without waiting for them. */
+  begun: number
   /** Which path to the device is used, and why. */
   io: {
     /** Whether writes pass the page cache by. */
@@ -146,6 +148,7 @@ export function toStats(native: NativeStats): WalStats {
     },
     zeroedBytes: native.zeroedBytes,
     wakes: native.wakes,
+    begun: native.begun,
     io: {
       direct: native.direct,
       dsync: native.dsync,

@@ -9,7 +9,7 @@ import { Subject } from '../lib/subject.mjs'
 const PROGRAM = fileURLToPath(new URL('./contender-process.mjs', import.meta.url))
 
 const SYNCS = new Set(['fsync', 'fdatasync', 'msync', 'sync_file_range', 'sync', 'syncfs'])
-const WRITES = new Set(['write', 'pwrite64', 'writev', 'pwritev', 'pwritev2'])
+const WRITES = new Set(['write', 'pwrite64', 'writev', 'pwritev', 'pwritev2', 'io_submit'])
 const TRACED = [...SYNCS, ...WRITES, 'open', 'openat', 'close', 'dup', 'access', 'io_uring_enter']
 const APPENDS = 50
 
@@ -67,7 +67,7 @@ export function countSyncs(trace) {
 export async function syncsOf(name, parent) {
   const directory = mkdtempSync(join(parent, 'syncs-'))
   const trace = `${directory}.trace`
-  const tracer = ['-f', '-qq', '-s', '0', '-e', `trace=${TRACED.join(',')}`, '-o', trace]
+  const tracer = ['-f', '-qq', '-v', '-s', '1', '-e', `trace=${TRACED.join(',')}`, '-o', trace]
   const subject = new Subject(PROGRAM, {
     execPath: 'strace',
     execArgv: [...tracer, process.execPath],

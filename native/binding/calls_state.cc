@@ -98,6 +98,7 @@ napi_value stats(napi_env env, napi_callback_info info) {
   out.set("recycledSegments", stats.recycled_segments);
   out.set("zeroedBytes", stats.zeroed_bytes);
   out.set("wakes", stats.wakes);
+  out.set("begun", stats.begun);
   out.set("direct", stats.direct);
   out.set("dsync", stats.dsync);
   out.set("reserves", stats.reserves);

@@ -42,6 +42,25 @@ void Channel::ring() {
   release();
 }
 
+// Whoever leaves a message from now on finds that the loop need not be woken. False: it has been.
+bool Channel::hold() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  const bool held = !signalled_;
+  signalled_ = true;
+  return held;
+}
+
+void Channel::deliver_held(bool held) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (messages_.empty()) {
+      if (held) signalled_ = false;
+      return;
+    }
+  }
+  signal_.run_now();
+}
+
 void Channel::take(std::vector<Message>* messages) {
   const std::lock_guard<std::mutex> guard(mutex_);
   signalled_ = false;

@@ -61,10 +61,23 @@ class Channel final : public Counted<Channel>, public driver::Bell {
   void ring() override;
   bool is_open() const { return signal_.is_open(); }
 
+  // On the event loop's thread, from a callback of libuv's: `work`, and then, without a wake, the
+  // delivery of what it left.
+  template <typename Work>
+  void deliver_after(Work work) {
+    const bool held = hold();
+    work();
+    deliver_held(held);
+  }
+  bool is_libuv() const { return signal_.is_libuv(); }
+
   // On the event loop's thread: everything that waits, in order, into the empty `messages`.
   void take(std::vector<Message>* messages);
 
  private:
+  bool hold();
+  void deliver_held(bool held);
+
   LoopSignal signal_;
   std::mutex mutex_;
   bool signalled_ = false;

@@ -32,6 +32,7 @@ void Environment::end(void* self) {
     environment->remove_reader(reader.get());
   }
   for (const Ref<Handle>& handle : environment->handles_.all()) {
+    handle->watch.close();
     (void)handle->close();
     environment->handles_.remove(handle->id);
   }
@@ -41,7 +42,21 @@ void Environment::end(void* self) {
 int32_t Environment::add_handle(Ref<Handle> handle) {
   const int32_t id = handles_.add(handle);
   if (id > 0) handle->attach(id);
+  if (id > 0 && handle->log != nullptr) watch_commits(handle.get());
   return id;
+}
+
+// Commits that this thread begins by itself are told by a descriptor, and what they make known is
+// delivered without a further turn of the event loop.
+void Environment::watch_commits(Handle* handle) {
+  const int signal = handle->log->commit_signal();
+  if (signal < 0 || !channel_->is_libuv()) return;
+  const auto readable = [](void* target) {
+    const Ref<Handle> done(static_cast<Handle*>(target));
+    const Ref<Channel> channel = done->channel();
+    channel->deliver_after([&] { done->log->take_commit(&done->session); });
+  };
+  handle->session.watches = handle->watch.start(env_, signal, readable, handle);
 }
 
 void Environment::remove_handle(Handle* handle) {
@@ -50,6 +65,7 @@ void Environment::remove_handle(Handle* handle) {
   for (const Ref<ReaderHandle>& reader : readers_.all()) {
     if (reader->handle.get() == handle) remove_reader(reader.get());
   }
+  handle->watch.close();
   if (handle->staging != nullptr) (void)napi_delete_reference(env_, handle->staging);
   handle->staging = nullptr;
   handles_.remove(handle->id);

@@ -111,6 +111,7 @@ class Environment {
   bool deliver_answer(napi_value dispatch, Answer* answer);
   bool tell_progress(napi_value dispatch, Handle* handle);
   bool tell_poisoned(napi_value dispatch, Handle* handle);
+  void watch_commits(Handle* handle);
   bool call(napi_value dispatch, double kind, double id, napi_value a, napi_value b, napi_value c);
 
   const napi_env env_;

@@ -7,6 +7,7 @@
 
 #include "binding/channel.h"
 #include "binding/counted.h"
+#include "binding/descriptor_watch.h"
 #include "driver/log.h"
 #include "driver/read_only_log.h"
 #include "driver/reader.h"
@@ -35,6 +36,7 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   driver::Bell* answer(uint64_t request, const Status& status, uint64_t value) override;
 
   driver::Source* source() const { return source_; }
+  const Ref<Channel>& channel() const { return channel_; }
   // The failure that stopped the log, if there was one.
   bool poisoned(Status* failure, uint64_t* durable_lsn, uint64_t* first_not_written) const;
   // Of a read-only log: looks anew in the background if the last look is not recent.
@@ -49,6 +51,7 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   bool closing = false;  // close was asked for: every other call is refused
   bool told_poisoned = false;
   napi_ref staging = nullptr;  // the memory of the session's; goes when the handle is removed
+  DescriptorWatch watch;       // for commits that this thread began
   struct Waiting {
     uint64_t request;
     bool flush;  // else: ready

@@ -4,22 +4,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "binding/libuv.h"
 #include "io/host.h"
-
-// The part of libuv's stable interface that is used here. Weak: a runtime may have none of it.
-#if defined(__linux__) || defined(__APPLE__)
-#define STONELOG_LIBUV
-extern "C" {
-[[gnu::weak]] int uv_async_init(uv_loop_s* loop, void* handle, void (*run)(void* handle));
-[[gnu::weak]] int uv_async_send(void* handle);
-[[gnu::weak]] void uv_close(void* handle, void (*closed)(void* handle));
-[[gnu::weak]] void uv_ref(void* handle);
-[[gnu::weak]] void uv_unref(void* handle);
-[[gnu::weak]] size_t uv_handle_size(int type);
-[[gnu::weak]] void* uv_handle_get_data(const void* handle);
-[[gnu::weak]] void uv_handle_set_data(void* handle, void* data);
-}
-#endif
 
 namespace stonelog::binding {
 
@@ -45,12 +31,6 @@ namespace {
 
 constexpr int kAsyncType = 1;  // UV_ASYNC
 
-bool has_libuv() {
-  return uv_async_init != nullptr && uv_async_send != nullptr && uv_close != nullptr &&
-         uv_ref != nullptr && uv_unref != nullptr && uv_handle_size != nullptr &&
-         uv_handle_get_data != nullptr && uv_handle_set_data != nullptr;
-}
-
 }  // namespace
 
 // `run` as JavaScript calls it: only Node's own callbacks enter the environment's context.
@@ -61,6 +41,25 @@ napi_value LoopSignal::run_called(napi_env env, napi_callback_info info) {
   if (napi_get_cb_info(env, info, &count, &target, nullptr, &data) == napi_ok)
     reinterpret_cast<Run>(data)(env, target);
   return nullptr;
+}
+
+void LoopSignal::run(Waker* waker) {
+  if (waker->closed) return;
+  napi_env const in = waker->env;
+  napi_handle_scope scope = nullptr;
+  if (napi_open_handle_scope(in, &scope) != napi_ok) return;
+  napi_value function = nullptr;
+  napi_value argument = nullptr;
+  if (napi_get_reference_value(in, waker->function, &function) == napi_ok &&
+      napi_get_reference_value(in, waker->target, &argument) == napi_ok) {
+    napi_value thrown = nullptr;
+    const napi_status result =
+        napi_make_callback(in, nullptr, argument, function, 1, &argument, nullptr);
+    if (result == napi_pending_exception &&
+        napi_get_and_clear_last_exception(in, &thrown) == napi_ok)
+      (void)napi_fatal_exception(in, thrown);
+  }
+  (void)napi_close_handle_scope(in, scope);
 }
 
 napi_status LoopSignal::start_with_libuv(napi_env env, napi_value target, Run run,
@@ -76,23 +75,7 @@ napi_status LoopSignal::start_with_libuv(napi_env env, napi_value target, Run ru
   if (status != napi_ok) return status;
 
   const auto woken = [](void* handle) {
-    const auto* const self = static_cast<Waker*>(uv_handle_get_data(handle));
-    if (self->closed) return;
-    napi_env const in = self->env;
-    napi_handle_scope scope = nullptr;
-    if (napi_open_handle_scope(in, &scope) != napi_ok) return;
-    napi_value function = nullptr;
-    napi_value argument = nullptr;
-    if (napi_get_reference_value(in, self->function, &function) == napi_ok &&
-        napi_get_reference_value(in, self->target, &argument) == napi_ok) {
-      napi_value thrown = nullptr;
-      const napi_status result =
-          napi_make_callback(in, nullptr, argument, function, 1, &argument, nullptr);
-      if (result == napi_pending_exception &&
-          napi_get_and_clear_last_exception(in, &thrown) == napi_ok)
-        (void)napi_fatal_exception(in, thrown);
-    }
-    (void)napi_close_handle_scope(in, scope);
+    LoopSignal::run(static_cast<Waker*>(uv_handle_get_data(handle)));
   };
   waker->handle = calloc(1, uv_handle_size(kAsyncType));
   if (waker->handle == nullptr || uv_async_init(loop, waker->handle, woken) != 0) {
@@ -168,6 +151,12 @@ void LoopSignal::close() {
   }
   // Our only reference to it; its memory goes with the environment.
   (void)napi_release_threadsafe_function(function_, napi_tsfn_abort);
+}
+
+void LoopSignal::run_now() {
+#if defined(STONELOG_LIBUV)
+  if (waker_ != nullptr) run(waker_);
+#endif
 }
 
 void LoopSignal::send() {

@@ -34,12 +34,18 @@ class LoopSignal {
   // From any thread, also after the end: then nobody will run.
   void send();
 
+  // Whether it is libuv that wakes: only then may run_now() be called, and descriptors be watched.
+  bool is_libuv() const { return waker_ != nullptr; }
+  // On the event loop's thread, from a callback of libuv's: what send() brings about, at once.
+  void run_now();
+
  private:
   struct Waker;
 
   napi_status start_with_libuv(napi_env env, napi_value target, Run run, uv_loop_s* loop);
   napi_status start_with_function(napi_env env, napi_value target, Run run);
   static napi_value run_called(napi_env env, napi_callback_info info);
+  static void run(Waker* waker);
 
   // Invariant: whoever sends counts itself before it looks whether it is open; close() waits for
   // those that were counted. So nobody touches what close() gives up.

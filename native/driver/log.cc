@@ -93,6 +93,7 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
 
   const EngineOptions engine = engine_options(options_, probe_);
   ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
+  if (probe_.async_dsync) async_ = fs_.async_write();
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
   shown_durable_lsn_.store(engine_->durable_lsn(), std::memory_order_release);
@@ -152,16 +153,34 @@ void Log::committer(Parker* own) {
   io::wish_time_slice(kShortSliceNs);
   std::unique_lock<WakingMutex> lock(mutex_);
   for (;;) {
+    (void)take_begun();  // the thread that began it may be busy
     if (commit_one(&lock) || stamp_one(&lock)) continue;
+    if (must_await_begun()) {
+      await_begun(&lock);
+      continue;
+    }
     if (stopping_) return;
     wait_for_work(&lock, own);
   }
 }
 
+// Until something became durable, or was made ready, since the lock was taken.
+void Log::wait_for_progress(std::unique_lock<WakingMutex>* lock, uint64_t deadline_ns) {
+  const uint32_t ticket = progress_.prepare();
+  waiting_threads_++;
+  if (must_await_begun()) wake_committer();
+  lock->unlock();
+  progress_.wait(ticket, deadline_ns);
+  lock->lock();
+  waiting_threads_--;
+}
+
 // Looking out for work for a while before sleeping was tried: with two cores it costs more than the
 // wake, since the kernel's own threads want the core (docs/performance-notes.md).
 void Log::wait_for_work(std::unique_lock<WakingMutex>* lock, Parker* own) {
-  const uint64_t deadline = engine_->next_deadline(now_ns());
+  const uint64_t now = now_ns();
+  uint64_t deadline = engine_->next_deadline(now);
+  if (begun_.has_value()) deadline = std::min(deadline, now + kLookAfterNs);
   const uint32_t ticket = own->prepare();
   armed_deadline_ns_ = std::min(armed_deadline_ns_, deadline);
   idle_committers_.enter(own);
@@ -172,17 +191,31 @@ void Log::wait_for_work(std::unique_lock<WakingMutex>* lock, Parker* own) {
   armed_deadline_ns_ = UINT64_MAX;
 }
 
+// A write that the appending thread began in vain comes first: what follows waits for it.
+bool Log::next_op(uint64_t now, uint64_t wall_micros, Op* op) {
+  if (returned_.has_value()) {
+    *op = *returned_;
+    returned_.reset();
+    if (!engine_->poisoned()) return true;
+    finish_op(*op, engine_->failure(), 0);
+    return false;
+  }
+  engine_->tick(now);
+  if (!engine_->next_op(now, wall_micros, op)) return false;
+  ops_under_way_++;
+  return true;
+}
+
 bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   const uint64_t now = now_ns();
-  engine_->tick(now);
   Op op;
   const uint64_t wall_micros = fs_.wall_micros();
-  if (!engine_->next_op(now, wall_micros, &op)) return false;
+  if (!next_op(now, wall_micros, &op)) return false;
   io::File* file = files_[op.segment].get();
   const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
-  ops_under_way_++;
   if (has_work(now)) wake_committer();
   const bool notes = op.kind == OpKind::write && worth_noting(op);
+  if (op.kind == OpKind::write && op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
   lock->unlock();
   if (notes) note_place(op, wall_micros);
   uint64_t device_ns = 0;
@@ -192,17 +225,17 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   if (status.ok() && op.kind == OpKind::seal) status = look_at_directory(lock_.get());
   if (status.ok() && op.kind == OpKind::seal) status = look_at_file(op.segment, file_bytes, file);
   lock->lock();
+  finish_op(op, status, device_ns);
+  return true;
+}
+
+void Log::finish_op(const Op& op, const Status& status, uint64_t device_ns) {
   ops_under_way_--;
-  if (op.kind == OpKind::write) {
-    write_latency_.add(device_ns);
-    if (op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
-  } else if (op.kind == OpKind::sync) {
-    sync_latency_.add(device_ns);
-  }
+  if (op.kind == OpKind::write) write_latency_.add(device_ns);
+  if (op.kind == OpKind::sync) sync_latency_.add(device_ns);
   engine_->completed(op, status, now_ns());
   note_sealed();
   progressed();
-  return true;
 }
 
 bool Log::worth_noting(const Op& op) {
@@ -315,6 +348,7 @@ void Log::fail_waiters() {
   flush_waiters_.clear();
   ready_waiters_.clear();
   forget_shared(this);
+  if (must_await_begun()) wake_committer();  // what is under way keeps the lock
   release_lock();
 }
 
@@ -324,14 +358,23 @@ void Log::release_lock() {
   if (ops_under_way_ == 0 && !chore_under_way_ && looks_ == 0) lock_.reset();
 }
 
+// Whether a committer looks at everything by then, or so little later that waking one is not worth
+// it: times are read before the lock is taken.
+bool Log::is_armed_for(uint64_t deadline_ns) const {
+  constexpr uint64_t kSlackNs = 100'000;
+  return deadline_ns == UINT64_MAX || armed_deadline_ns_ <= deadline_ns + kSlackNs;
+}
+
 void Log::wake_for_work() {
   if (engine_->may_submit(now_ns())) wake_committer();
 }
 
 // With the lock held. Those that are at work look at everything again before they sleep.
 void Log::wake_committer() {
+  Parker* const idle = idle_committers_.take();
+  if (idle == nullptr) return;
   wakes_++;
-  if (Parker* const idle = idle_committers_.take()) mutex_.wake_one_later(idle);
+  mutex_.wake_one_later(idle);
 }
 
 Status Log::flush_and_wait() {
@@ -342,10 +385,7 @@ Status Log::flush_and_wait() {
   wake_committer();
   while (engine_->durable_lsn() < target) {
     if (engine_->poisoned()) return engine_->failure();
-    const uint32_t ticket = progress_.prepare();
-    lock.unlock();
-    progress_.wait(ticket, UINT64_MAX);
-    lock.lock();
+    wait_for_progress(&lock);
   }
   return {};
 }
@@ -358,10 +398,7 @@ Status Log::shut_down() {
   if (!engine_->poisoned()) engine_->begin_close(now_ns());
   wake_committer();
   while (!engine_->closed() && !engine_->poisoned()) {
-    const uint32_t ticket = progress_.prepare();
-    lock.unlock();
-    progress_.wait(ticket, UINT64_MAX);
-    lock.lock();
+    wait_for_progress(&lock);
   }
   note_sealed();
   lock.unlock();

@@ -1,11 +1,12 @@
 // An open log of this process: the engine and the threads that drive it. All handles of the process
 // on one directory share one Log (registry.h).
 //
-// Threads: committers, one more than `pipelineDepth`, carry out the engine's writes, syncs and
-// seals and compute stamps while no more writes may be in flight; one preparer makes segments,
-// zeroes ahead and gives space back; any thread may append. One mutex guards the engine, the
-// catalog and the waiters; no append waits for a system call that touches the disk under it: only
-// closing and the stop after a failure make some.
+// Threads: an event loop's thread begins small commits by itself, if it is the only one that
+// appends (log_async.cc); committers, one more than `pipelineDepth`, carry out the engine's writes,
+// syncs and seals and compute stamps while no more writes may be in flight; one preparer makes
+// segments, zeroes ahead and gives space back; any thread may append. One mutex guards the engine,
+// the catalog and the waiters; no append waits for a system call that touches the disk under it:
+// only closing and the stop after a failure make some.
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +70,7 @@ struct LogStats {
   uint64_t recycled_segments = 0;
   uint64_t zeroed_bytes = 0;
   uint64_t wakes = 0;
+  uint64_t begun = 0;  // commits begun by the appending thread itself
   bool direct = false;
   bool dsync = false;
   bool reserves = false;
@@ -96,6 +99,7 @@ class Log final : public Source {
     Status refusal;              // why the last append was refused for want of a prepared segment
     Staging* staging = nullptr;  // its records, if it stages any; all of this durability
     log::Durability durability = log::Durability::group;
+    bool watches = false;  // its thread calls take_commit() when commit_signal() is readable
   };
   void attach(Session* session);
   void detach(Session* session);
@@ -112,6 +116,11 @@ class Log final : public Source {
   // Publishes what was appended and staged. The LSN that the next staged record will have; 0: none
   // may be staged.
   uint64_t kick(Session* session = nullptr);
+  // A descriptor that becomes readable when a commit that the appending thread began is done; -1
+  // where none is ever begun so. It stays as long as the log.
+  int commit_signal() const { return async_ == nullptr ? -1 : async_->signal(); }
+  // What became of that commit, if it is done; what waited behind it is begun.
+  void take_commit(Session* session);
   // Answers are given through the listener.
   void flush(Session* session, uint64_t request, uint64_t up_to);
   void ready(Session* session, uint64_t request);
@@ -162,16 +171,28 @@ class Log final : public Source {
   Status start_threads();
   void stop_threads();
   void committer(Parker* own);
+  void wait_for_progress(std::unique_lock<WakingMutex>* lock, uint64_t deadline_ns = UINT64_MAX);
   void wait_for_work(std::unique_lock<WakingMutex>* lock, Parker* own);
   void preparer();
   // Takes one op, carries it out without the lock, completes it. False if there was none.
   bool commit_one(std::unique_lock<WakingMutex>* lock);
+  bool next_op(uint64_t now, uint64_t wall_micros, log::Op* op);
+  void finish_op(const log::Op& op, const Status& status, uint64_t device_ns);
+  // log_async.cc: the commit that the appending thread began.
+  void commit_soon(std::unique_lock<WakingMutex>* lock, const Session* session, uint64_t now);
+  bool begins_commits(const Session* session) const;
+  bool begin_commit(std::unique_lock<WakingMutex>* lock, uint64_t now);
+  bool must_await_begun() const;
+  bool take_begun();
+  void await_begun(std::unique_lock<WakingMutex>* lock);
+  void finish_begun(int64_t result);
   bool worth_noting(const log::Op& op);
   void note_place(const log::Op& op, uint64_t wall_micros);
   bool stamp_one(std::unique_lock<WakingMutex>* lock);
   bool has_work(uint64_t now_ns) const;
   Status carry_out(const log::Op& op, io::File* file, uint64_t* device_ns);
   void progressed();
+  bool is_armed_for(uint64_t deadline_ns) const;
   void wake_for_work();
   void wake_committer();
   void note_sealed();
@@ -215,6 +236,19 @@ class Log final : public Source {
 
   WakingMutex mutex_;
   std::unique_ptr<log::AlignedBuffer> ring_;
+  // Gone before the ring, whose bytes it writes. Null: not here.
+  std::unique_ptr<io::AsyncWrite> async_;
+  bool never_async_ = false;  // the kernel said so
+  struct Begun {
+    log::Op op;
+    uint64_t began_ns;
+  };
+  std::optional<Begun> begun_;       // the write under way, whoever takes its result
+  bool awaiting_begun_ = false;      // by a thread that will take the result
+  std::optional<log::Op> returned_;  // begun in vain: for a committer
+  // Of begun_, for who looks without the lock.
+  std::atomic<bool> shown_begun_{false};
+  uint64_t begun_count_ = 0;
   std::unique_ptr<log::AlignedBuffer> seal_block_;
   std::unique_ptr<log::Engine> engine_;
   Catalog catalog_;  // sealed segments and the unsealed ones, all that readers may find
@@ -237,6 +271,7 @@ class Log final : public Source {
   std::vector<Thread> threads_;
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // the earliest one a parked committer waits for
   uint32_t ops_under_way_ = 0;
+  uint32_t waiting_threads_ = 0;                    // in wait_for_progress
   uint32_t looks_ = 0;                              // of check_place
   std::vector<std::unique_ptr<io::File>> retired_;  // given up while somebody looked at them
   bool stopping_ = false;

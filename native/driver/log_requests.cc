@@ -104,15 +104,16 @@ uint64_t Log::append_sync(Session* session, const uint8_t* data, size_t size, Co
   engine_->demand_all();
   while (engine_->durable_lsn() < admission.first_lsn && !engine_->poisoned()) {
     if (commit_one(&lock)) continue;
-    const uint32_t ticket = progress_.prepare();
-    lock.unlock();
-    progress_.wait(ticket, UINT64_MAX);
-    lock.lock();
+    if (begun_.has_value() && !awaiting_begun_) {
+      await_begun(&lock);
+    } else {
+      wait_for_progress(&lock);
+    }
   }
   // What others have appended meanwhile, a seal that is due, or the idle watermark some time after
   // this: a committer must be at work, or wait for that time.
   const bool more = !engine_->drained() || engine_->live_count() > 1;
-  if (more || engine_->next_deadline(now_ns()) < armed_deadline_ns_) wake_committer();
+  if (more || !is_armed_for(engine_->next_deadline(now_ns()))) wake_committer();
   if (engine_->durable_lsn() < admission.first_lsn) {
     *code = session->last_code = Code::io;  // admitted, but its fate is not known
     session->refusal = {};
@@ -129,18 +130,19 @@ void Log::note_appender(const Session* session) {
 }
 
 uint64_t Log::kick(Session* session) {
-  const std::lock_guard<WakingMutex> guard(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
   note_appender(session);
+  (void)take_begun();
   const uint64_t now = now_ns();
   engine_->publish(now);
-  if (has_work(now) || engine_->next_deadline(now) < armed_deadline_ns_) wake_committer();
+  commit_soon(&lock, session, now);
   if (engine_->has_chore(now)) mutex_.wake_one_later(&chores_);
   return grant_lease(session);
 }
 
 void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
-  const std::lock_guard<WakingMutex> guard(mutex_);
+  std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
   if (up_to > engine_->last_lsn()) {
     answer({session, request, 0}, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
@@ -157,7 +159,7 @@ void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
   }
   engine_->demand_all();
   flush_waiters_.push_back({session, request, target});
-  wake_committer();
+  commit_soon(&lock, session, now_ns());
 }
 
 void Log::ready(Session* session, uint64_t request) {
@@ -182,10 +184,7 @@ Status Log::wait_until_durable(std::unique_lock<WakingMutex>* lock, uint64_t gro
   wake_committer();
   while (engine_->durable_groups() <= group) {
     if (engine_->poisoned()) return engine_->failure();
-    const uint32_t ticket = progress_.prepare();
-    lock->unlock();
-    progress_.wait(ticket, UINT64_MAX);
-    lock->lock();
+    wait_for_progress(lock);
   }
   return {};
 }
@@ -200,18 +199,12 @@ Status Log::empty_current(std::unique_lock<WakingMutex>* lock, uint64_t lsn) {
     // Without a further segment what is sealed can be released all the same.
     if (code != Code::backpressure || now_ns() >= give_up_ns) return {};
     mutex_.wake_one_later(&chores_);
-    const uint32_t ticket = progress_.prepare();
-    lock->unlock();
-    progress_.wait(ticket, give_up_ns);
-    lock->lock();
+    wait_for_progress(lock, give_up_ns);
   }
   engine_->demand_all();
   wake_committer();
   while (!engine_->poisoned() && engine_->live_count() > 1) {
-    const uint32_t ticket = progress_.prepare();
-    lock->unlock();
-    progress_.wait(ticket, UINT64_MAX);
-    lock->lock();
+    wait_for_progress(lock);
   }
   return engine_->poisoned() ? engine_->failure() : Status{};
 }
@@ -302,7 +295,13 @@ uint64_t Log::last_lsn(Session* session) {
   return engine_->last_lsn();
 }
 
-uint64_t Log::durable_lsn() { return shown_durable_lsn_.load(std::memory_order_acquire); }
+uint64_t Log::durable_lsn() {
+  if (shown_begun_.load(std::memory_order_relaxed)) {
+    const std::lock_guard<WakingMutex> guard(mutex_);
+    (void)take_begun();
+  }
+  return shown_durable_lsn_.load(std::memory_order_acquire);
+}
 
 uint64_t Log::first_lsn() {
   const std::lock_guard<WakingMutex> guard(mutex_);
@@ -344,6 +343,7 @@ LogStats Log::stats(Session* session) {
   out.recycled_segments = recyclable_.size();
   out.zeroed_bytes = zeroed_bytes_;
   out.wakes = wakes_;
+  out.begun = begun_count_;
   out.direct = probe_.direct;
   out.dsync = probe_.dsync_trusted;
   out.reserves = probe_.reserves;

@@ -58,6 +58,11 @@ void for_each_parallel(size_t count, const std::function<void(size_t)>& each);
 // time, for which the device waits.
 inline constexpr uint64_t kShortSliceNs = 100'000;
 
+// How long a commit that an event loop's thread began may be done without anybody's notice. As long
+// as a log is at work before it is idle, so that a committer that waits for that looks after it,
+// too.
+inline constexpr uint64_t kLookAfterNs = 20'000'000;
+
 // Signals are the application's: our threads take none.
 void block_signals();
 

@@ -1,5 +1,8 @@
 #include "io/fault_file_system.h"
 
+#include <utility>
+
+#include "io/host.h"
 #include "io/posix_calls.h"
 
 namespace stonelog::io {
@@ -11,6 +14,75 @@ constexpr const char* operation_names[] = {
     "unlink",   "list",  "make_directory", "sync_directory", "free_bytes",
     "identity", "probe", "lock",           "is_locked",      "any"};
 static_assert(std::size(operation_names) == static_cast<size_t>(Operation::any) + 1);
+
+}  // namespace
+
+void HeldWrite::refuse_next(Begun answer) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  answer_ = answer;
+}
+
+void HeldWrite::fail_next(int64_t result) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  forced_ = result;
+}
+
+void HeldWrite::hold() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  held_ = true;
+}
+
+void HeldWrite::release() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  held_ = false;
+  tell();
+}
+
+void HeldWrite::tell() {
+  news_.fetch_add(1);
+  wake_sleepers(&news_, INT32_MAX);
+}
+
+uint64_t HeldWrite::begun() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return begun_;
+}
+
+uint64_t HeldWrite::taken() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return taken_;
+}
+
+class FaultAsyncWrite final : public AsyncWrite {
+ public:
+  explicit FaultAsyncWrite(HeldWrite* held) : held_(held) {}
+
+  int signal() const override { return -1; }
+  void clear_signal() override {}
+  bool take(int64_t* result) override {
+    const std::lock_guard<std::mutex> guard(held_->mutex_);
+    return take_held(result);
+  }
+  int64_t wait() override {
+    int64_t result = 0;
+    for (;;) {
+      const uint32_t seen = held_->news_.load();
+      if (take(&result)) return result;
+      sleep_on(&held_->news_, seen, UINT64_MAX);
+    }
+  }
+
+ private:
+  bool take_held(int64_t* result) {
+    if (!held_->under_way_ || held_->held_) return false;
+    held_->under_way_ = false;
+    held_->taken_++;
+    *result = held_->result_;
+    return true;
+  }
+
+  HeldWrite* const held_;
+};
 
 class FaultFile final : public File {
  public:
@@ -32,6 +104,26 @@ class FaultFile final : public File {
       if (!torn.ok()) return torn;
     }
     return std::move(status).at(0, offset);
+  }
+  AsyncWrite::Begun begin_write(AsyncWrite*, uint64_t offset, const Part* parts,
+                                int count) override {
+    HeldWrite& held = *fs_.held_write_;
+    std::unique_lock<std::mutex> lock(held.mutex_);
+    const AsyncWrite::Begun answer = std::exchange(held.answer_, AsyncWrite::Begun::yes);
+    if (answer != AsyncWrite::Begun::yes) return answer;
+    int64_t result = std::exchange(held.forced_, 0);
+    lock.unlock();
+    if (result == 0) {
+      for (int index = 0; index < count; index++) result += static_cast<int64_t>(parts[index].size);
+      Status status = write(offset, parts, count, WriteMode::dsync);
+      if (!status.ok()) result = -int64_t{status.error};
+    }
+    lock.lock();
+    held.begun_++;
+    held.under_way_ = true;
+    held.result_ = result;
+    held.tell();
+    return AsyncWrite::Begun::yes;
   }
   Status sync() override {
     Status status = fs_.enter(Operation::sync, path_);
@@ -76,7 +168,10 @@ class FaultFile final : public File {
   const std::string path_;
 };
 
-}  // namespace
+std::unique_ptr<AsyncWrite> FaultFileSystem::async_write() {
+  if (held_write_ == nullptr) return nullptr;
+  return std::make_unique<FaultAsyncWrite>(held_write_);
+}
 
 const char* operation_name(Operation operation) {
   return operation_names[static_cast<size_t>(operation)];
@@ -194,7 +289,9 @@ Status FaultFileSystem::identity(const std::string& path, uint64_t* device, uint
 Status FaultFileSystem::probe(const std::string& directory, DirectIo wish, bool may_write,
                               Probe* probe) {
   Status status = enter(Operation::probe, directory);
-  return status.ok() ? wrapped_.probe(directory, wish, may_write, probe) : status;
+  if (status.ok()) status = wrapped_.probe(directory, wish, may_write, probe);
+  if (status.ok() && held_write_ != nullptr) probe->dsync_trusted = probe->async_dsync = true;
+  return status;
 }
 
 Status FaultFileSystem::lock(const std::string& path, uint32_t mode, std::unique_ptr<Lock>* lock) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <mutex>
@@ -56,6 +57,39 @@ struct FaultRule {
   size_t short_size = no_short_write;
 };
 
+// An asynchronous write of a FaultFileSystem. It is carried out at once, as `dsync_write`; that it
+// is done is told when the test says so.
+class HeldWrite {
+ public:
+  using Begun = AsyncWrite::Begun;
+
+  // On command: what the next begin says, what the next results are, when they are told.
+  void refuse_next(Begun answer);
+  void fail_next(int64_t result);  // instead of the write
+  void hold();
+  void release();
+
+  uint64_t begun() const;
+  uint64_t taken() const;
+
+ private:
+  friend class FaultFileSystem;
+  friend class FaultFile;
+  friend class FaultAsyncWrite;
+
+  void tell();
+
+  mutable std::mutex mutex_;
+  std::atomic<uint32_t> news_{0};  // what waiting sleeps on
+  Begun answer_ = Begun::yes;
+  int64_t forced_ = 0;
+  bool held_ = false;
+  bool under_way_ = false;
+  int64_t result_ = 0;
+  uint64_t begun_ = 0;
+  uint64_t taken_ = 0;
+};
+
 class FaultFileSystem final : public FileSystem {
  public:
   // Called before each operation, outside all locks: it may block, or add rules.
@@ -82,8 +116,12 @@ class FaultFileSystem final : public FileSystem {
   Status probe(const std::string& directory, DirectIo wish, bool may_write, Probe* probe) override;
   Status lock(const std::string& path, uint32_t mode, std::unique_ptr<Lock>* lock) override;
   Status is_locked(const std::string& path, bool* locked, uint64_t* pid) override;
+  std::unique_ptr<AsyncWrite> async_write() override;
   uint64_t random64() override { return wrapped_.random64(); }
   uint64_t wall_micros() override { return wrapped_.wall_micros(); }
+
+  // Offers asynchronous writes, on whatever file system, of one log at a time: `write` outlives it.
+  void offer_async(HeldWrite* write) { held_write_ = write; }
 
   // For the files it hands out: counts, calls the hook and returns the failure to report, if any.
   // *short_size is what a write has to write nevertheless.
@@ -91,12 +129,15 @@ class FaultFileSystem final : public FileSystem {
                size_t* short_size = nullptr);
 
  private:
+  friend class FaultFile;
+
   struct Armed {
     FaultRule rule;
     uint64_t seen = 0;
   };
 
   FileSystem& wrapped_;
+  HeldWrite* held_write_ = nullptr;
   mutable std::mutex mutex_;
   std::vector<Armed> rules_;  // under mutex_
   Hook hook_;                 // under mutex_, called without it

@@ -32,6 +32,27 @@ enum class WriteMode : uint8_t {
   dsync,  // on return the bytes (and the metadata to find them) are durable; nothing else is
 };
 
+// A DSYNC write that is carried out while the caller goes on; one at a time. Its memory must stay
+// until its result was taken. Any thread may begin one, and any thread may take its result, but two
+// never at the same time.
+class AsyncWrite {
+ public:
+  enum class Begun : uint8_t {
+    yes,
+    not_now,  // nothing was begun: the caller writes by itself
+    never,    // the same, and it need not be tried again
+  };
+  // -EAGAIN as a result: the write could not go on without waiting. Nothing is durable, nothing
+  // failed; the caller writes by itself.
+  virtual ~AsyncWrite() = default;  // waits for the write under way
+  // A descriptor that becomes readable with each result, until clear_signal().
+  virtual int signal() const = 0;
+  virtual void clear_signal() = 0;
+  // The bytes written, or -errno, of the write under way; false if it is not done yet.
+  virtual bool take(int64_t* result) = 0;
+  virtual int64_t wait() = 0;
+};
+
 class File {
  public:
   virtual ~File() = default;
@@ -40,6 +61,10 @@ class File {
   virtual Status read(uint64_t offset, uint8_t* data, size_t size, size_t* got) = 0;
   // Writes every part, back to back, from `offset` on, or fails.
   virtual Status write(uint64_t offset, const Part* parts, int count, WriteMode mode) = 0;
+  // Begins a DSYNC write; `write` is one of this file's file system.
+  virtual AsyncWrite::Begun begin_write(AsyncWrite*, uint64_t, const Part*, int) {
+    return AsyncWrite::Begun::never;
+  }
   virtual Status sync() = 0;  // fdatasync
   // Allocates [0, size) and makes it the file's size, without writing data. Where the file system
   // cannot reserve (EOPNOTSUPP), sets the size only and reports *reserved = false. Never glibc's
@@ -70,8 +95,9 @@ struct Probe {
   uint32_t block_size = 4096;  // max(4096, what STATX_DIOALIGN reports)
   bool direct = false;  // O_DIRECT works: proven by a probe write where the kernel does not say
   bool dsync_trusted =
-      false;              // RWF_DSYNC is honoured: known file systems only; else explicit sync()
-  bool reserves = false;  // fallocate guarantees that later writes do not fail for space
+      false;                 // RWF_DSYNC is honoured: known file systems only; else explicit sync()
+  bool reserves = false;     // fallocate guarantees that later writes do not fail for space
+  bool async_dsync = false;  // asynchronous DSYNC writes are honoured, too
   bool copy_on_write = false;  // zero-filling ahead buys nothing
   std::string file_system;     // "ext4", "xfs", "btrfs", "tmpfs", …, or "0x<magic>"
   std::string reason;
@@ -108,6 +134,8 @@ class FileSystem {
   // `may_write` false: no probe file is written (read-only opens).
   virtual Status probe(const std::string& directory, DirectIo wish, bool may_write,
                        Probe* probe) = 0;
+  // Null where the file system has none.
+  virtual std::unique_ptr<AsyncWrite> async_write() { return nullptr; }
   // Takes the exclusive advisory lock on `path` (created if missing), writing this process's pid
   // into it. Code::locked with Status::pid when another process holds it, after retrying for 250 ms
   // (a killed process may hold its descriptor that much longer).

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <thread>
 
+#include "io/kernel_aio.h"
 #include "io/posix_calls.h"
 #include "io/probe.h"
 
@@ -41,6 +42,8 @@ class PosixFile final : public File {
 
   Status read(uint64_t offset, uint8_t* data, size_t size, size_t* got) override;
   Status write(uint64_t offset, const Part* parts, int count, WriteMode mode) override;
+  AsyncWrite::Begun begin_write(AsyncWrite* write, uint64_t offset, const Part* parts,
+                                int count) override;
   Status sync() override;
   Status reserve(uint64_t size, bool* reserved) override;
   Status punch(uint64_t from, uint64_t to) override;
@@ -120,6 +123,16 @@ Status PosixFile::write(uint64_t offset, const Part* parts, int count, WriteMode
     return status;
   }
   return sync_after ? sync() : Status{};
+}
+
+AsyncWrite::Begun PosixFile::begin_write(AsyncWrite* write, uint64_t offset, const Part* parts,
+                                         int count) {
+  uint64_t end = offset;
+  for (int index = 0; index < count; index++) end += parts[index].size;
+  // Through the page cache the call would write before it returns.
+  if (!direct_ || dsync_refused_.load(std::memory_order_relaxed)) return AsyncWrite::Begun::never;
+  if (call::exceeds_size_limit(end)) return AsyncWrite::Begun::not_now;
+  return begin_by_kernel(write, fd_, offset, parts, count);
 }
 
 Status PosixFile::sync() {
@@ -472,6 +485,8 @@ uint64_t PosixFileSystem::wall_micros() {
   ::clock_gettime(CLOCK_REALTIME, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
+
+std::unique_ptr<AsyncWrite> PosixFileSystem::async_write() { return kernel_aio(); }
 
 FileSystem& posix_file_system() {
   // Never destroyed: threads may outlive the end of main.

@@ -19,6 +19,7 @@ class PosixFileSystem final : public FileSystem {
   Status free_bytes(const std::string& path, uint64_t* bytes) override;
   Status identity(const std::string& path, uint64_t* device, uint64_t* inode) override;
   Status probe(const std::string& directory, DirectIo wish, bool may_write, Probe* probe) override;
+  std::unique_ptr<AsyncWrite> async_write() override;
   Status lock(const std::string& path, uint32_t mode, std::unique_ptr<Lock>* lock) override;
   Status is_locked(const std::string& path, bool* locked, uint64_t* pid) override;
   uint64_t random64() override;

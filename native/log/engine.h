@@ -181,6 +181,11 @@ class Engine {
 
   // --- Work for committers. An op is carried out without the lock, then completed.
   bool next_op(uint64_t now_ns, uint64_t wall_micros, Op* op);
+  // A DSYNC write of at most so many bytes while nothing else is in flight: what a thread that may
+  // not wait begins without waiting.
+  bool next_lone_write(uint64_t now_ns, uint64_t wall_micros, uint64_t most_bytes, Op* op);
+  // Whether next_op would find something other than a write.
+  bool owes_sync_or_seal() const;
   // Computes the stamps of a write or seal; touches only the op's own memory.
   static void stamp(const Op& op);
   // Whether next_op would find a write now: whom it pays to wake.
@@ -320,11 +325,15 @@ class Engine {
   bool next_sync(Op* op);
   bool next_seal(uint64_t wall_micros, Op* op);
   bool next_write(uint64_t now_ns, uint64_t wall_micros, Op* op);
+  bool is_seal_due(bool* closes) const;
   bool may_join_in_flight(const Group& open) const;
   bool open_group_may_go(uint64_t now_ns) const;
   void submit(Group* group, uint64_t index, uint64_t wall_micros, Op* op);
   void place_op(const Group& group, uint64_t index, Op* op) const;
   bool loads_in_bulk() const { return unsubmitted_bytes_ >= options_.bulk_bytes; }
+  bool goes_dsync(const Group& group) const {
+    return group.durable_wish && options_.dsync && !loads_in_bulk();
+  }
   uint64_t choose_sync_target() const;
   void build_seal(const Segment& segment, bool closes, uint64_t wall_micros);
   void advance(uint64_t now_ns);

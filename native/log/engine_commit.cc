@@ -64,15 +64,19 @@ bool Engine::next_sync(Op* op) {
 
 // A seal proves that the segment's end is durable and that a successor exists, so it is written
 // after both are true. The seal of a close has no successor; it follows the close group.
+bool Engine::is_seal_due(bool* closes) const {
+  const Segment& oldest = live_.front();
+  if (seal_in_flight_ || oldest.seal_submitted) return false;
+  *closes = close_stage_ == CloseStage::sealing && live_.size() == 1;
+  if (*closes) return true;
+  if (live_.size() < 2 || !oldest.finished) return false;
+  return oldest.last_group < first_group_ && live_[1].start_group < first_group_;
+}
+
 bool Engine::next_seal(uint64_t wall_micros, Op* op) {
-  if (seal_in_flight_) return false;
+  bool closes = false;
+  if (!is_seal_due(&closes)) return false;
   Segment& oldest = live_.front();
-  if (oldest.seal_submitted) return false;
-  const bool closes = close_stage_ == CloseStage::sealing && live_.size() == 1;
-  if (!closes) {
-    if (live_.size() < 2 || !oldest.finished) return false;
-    if (oldest.last_group >= first_group_ || live_[1].start_group >= first_group_) return false;
-  }
   build_seal(oldest, closes, wall_micros);
   oldest.seal_submitted = true;
   seal_in_flight_ = true;
@@ -157,6 +161,20 @@ bool Engine::next_write(uint64_t now_ns, uint64_t wall_micros, Op* op) {
   return true;
 }
 
+bool Engine::next_lone_write(uint64_t now_ns, uint64_t wall_micros, uint64_t most_bytes, Op* op) {
+  if (in_flight_ > 0 || owes_sync_or_seal() || !may_submit(now_ns)) return false;
+  const Group& next = group(next_submit_);
+  if (next.file_bytes > most_bytes || !goes_dsync(next)) return false;
+  return next_write(now_ns, wall_micros, op);
+}
+
+bool Engine::owes_sync_or_seal() const {
+  bool closes = false;
+  if (poisoned_) return false;
+  if (is_seal_due(&closes)) return true;
+  return sync_in_flight_ == 0 && first_group_ <= demand_group_ && first_group_ < written_prefix_;
+}
+
 void Engine::submit(Group* next, uint64_t index, uint64_t wall_micros, Op* op) {
   Segment* segment = find_segment(next->segment);
   GroupHeader header;
@@ -193,8 +211,7 @@ void Engine::submit(Group* next, uint64_t index, uint64_t wall_micros, Op* op) {
   op->count = next->count;
   op->tag = format::tag_of(segment->place.id);
   op->stamped = next->stamped;
-  const bool at_once = next->durable_wish && options_.dsync && !loads_in_bulk();
-  op->mode = at_once ? io::WriteMode::dsync : io::WriteMode::plain;
+  op->mode = goes_dsync(*next) ? io::WriteMode::dsync : io::WriteMode::plain;
   place_op(*next, index, op);
 }
 

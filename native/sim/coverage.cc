@@ -23,6 +23,7 @@ constexpr const char* kRequired[] = {
     "bulk groups acknowledged",
     "syncs shared by bulk groups",
     "groups stamped ahead",
+    "commits of the appending thread",
     "told not written",
     "torn tails",
     "LSNs cut",

@@ -200,7 +200,12 @@ void Simulation::start_op() {
     running_.push_back(running);
     return;
   }
-  if (!engine_->next_op(now_, fs_.wall_micros(), &running.op)) return;
+  // What an event loop's thread would begin by itself, or whatever a committer would do.
+  const bool lone =
+      random_.below(2) == 0 &&
+      engine_->next_lone_write(now_, fs_.wall_micros(), uint64_t{64} << 10, &running.op);
+  if (lone) coverage_.add("commits of the appending thread");
+  if (!lone && !engine_->next_op(now_, fs_.wall_micros(), &running.op)) return;
   const log::Op& op = running.op;
   const std::string path = path_of(op.segment);
   if (op.kind == OpKind::sync) {

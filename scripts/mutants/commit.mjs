@@ -2,6 +2,8 @@
 
 const ENGINE = 'native/log/engine.cc'
 const COMMIT = 'native/log/engine_commit.cc'
+const ASYNC = 'native/driver/log_async.cc'
+const LOG = 'native/driver/log.cc'
 
 export const COMMIT_MUTANTS = [
   {
@@ -151,8 +153,8 @@ export const COMMIT_MUTANTS = [
     defence: 'a seal is written only when its segment and the start group of the next are durable',
     danger: 'a sealed segment lacks records or a successor: a crash is taken for damage',
     file: COMMIT,
-    find: 'if (oldest.last_group >= first_group_ || live_[1].start_group >= first_group_) return false;',
-    replace: '',
+    find: 'return oldest.last_group < first_group_ && live_[1].start_group < first_group_;',
+    replace: 'return true;',
     by: 'simulator',
   },
   {
@@ -160,8 +162,8 @@ export const COMMIT_MUTANTS = [
     defence: 'a seal waits for the start group of the next segment',
     danger: 'a crash leaves a seal whose successor is not there, and is taken for damage',
     file: COMMIT,
-    find: 'if (oldest.last_group >= first_group_ || live_[1].start_group >= first_group_) return false;',
-    replace: 'if (oldest.last_group >= first_group_) return false;',
+    find: 'return oldest.last_group < first_group_ && live_[1].start_group < first_group_;',
+    replace: 'return oldest.last_group < first_group_;',
     by: 'simulator',
   },
   {
@@ -372,5 +374,41 @@ export const COMMIT_MUTANTS = [
     find: 'if ((!ended || !barrier_on_all_threads(false)) && !engine_->poisoned()) {',
     replace: 'if (!ended && !barrier_on_all_threads(false) && false) {',
     by: 'staging: the barrier is refused',
+  },
+  {
+    name: 'begun-failure-believed',
+    defence: 'an asynchronous write that failed stops the log',
+    danger: 'records that the device refused are acknowledged',
+    file: ASYNC,
+    find: 'if (result != size) {',
+    replace: 'if (result >= 0 && result != size) {',
+    by: 'ensures that a failed or short asynchronous write is final, its records indeterminate',
+  },
+  {
+    name: 'begun-short-believed',
+    defence: 'an asynchronous write that came back short stops the log',
+    danger: 'half a group is acknowledged',
+    file: ASYNC,
+    find: 'if (result != size) {',
+    replace: 'if (result < 0) {',
+    by: 'ensures that a failed or short asynchronous write is final, its records indeterminate',
+  },
+  {
+    name: 'begun-in-vain-believed',
+    defence: 'what could not be begun without waiting is written by a committer',
+    danger: 'records that were never handed to the device are acknowledged',
+    file: ASYNC,
+    find: 'returned_ = op;',
+    replace: 'finish_op(op, Status{}, 0);',
+    by: 'ensures that a write that would have had to wait is carried out by a committer',
+  },
+  {
+    name: 'begun-and-forgotten',
+    defence: 'a committer looks after commits that a busy thread began',
+    danger: 'what is durable is not acknowledged, and what waits behind it is not written',
+    file: LOG,
+    find: '(void)take_begun();  // the thread that began it may be busy',
+    replace: '',
+    by: 'ensures that a commit nobody asks about becomes known, and what waits behind it goes',
   },
 ]

@@ -1,0 +1,136 @@
+// Small commits that the appending thread begins by itself. A commit of a few blocks takes some 100
+// us; handing it to a committer and the answer back costs two switches of threads, and where a
+// processor sleeps in between, as much again. The kernel needs no thread of ours to write, sync and
+// say so: the event loop's thread begins the write without waiting, and finds a descriptor readable
+// when it is durable.
+//
+// Only where nobody else is kept waiting by that thread: it is the only one that appends, nothing
+// else is in flight, and nobody waits in another thread. Everything else is the committers' work,
+// and whatever that thread does not get round to becomes theirs after kLookAfterNs.
+//
+// Ownership: begun_ is the one write under way. Its result is taken by whoever comes first: the
+// thread that began it, called by its event loop or appending on; a committer that looks; or a
+// thread that waits for it, which announces that (awaiting_begun_), so that nobody takes what it
+// waits for.
+#include <cerrno>
+
+#include "driver/log.h"
+#include "log/segment_file.h"
+
+namespace stonelog::driver {
+
+using log::Engine;
+using log::Op;
+
+namespace {
+
+// A larger group is stamped and copied by the kernel for long enough to be better begun elsewhere.
+constexpr uint64_t kMostBegunBytes = 64 << 10;
+
+}  // namespace
+
+bool Log::begins_commits(const Session* session) const {
+  return async_ != nullptr && !never_async_ && session != nullptr && session->watches &&
+         sessions_.size() == 1 && waiting_threads_ == 0 && !begun_.has_value() &&
+         !returned_.has_value();
+}
+
+// With the lock held, which may be released meanwhile: what may go to the device goes, begun here
+// or by a committer.
+void Log::commit_soon(std::unique_lock<WakingMutex>* lock, const Session* session, uint64_t now) {
+  if (begins_commits(session) && begin_commit(lock, now)) {
+    if (!is_armed_for(now + kLookAfterNs)) wake_committer();
+    return;
+  }
+  if (has_work(now) || engine_->owes_sync_or_seal() || must_await_begun() ||
+      !is_armed_for(engine_->next_deadline(now)))
+    wake_committer();
+}
+
+// False if there is nothing that this thread may begin.
+bool Log::begin_commit(std::unique_lock<WakingMutex>* lock, uint64_t now) {
+  Op op;
+  const uint64_t wall_micros = fs_.wall_micros();
+  if (!engine_->next_lone_write(now, wall_micros, kMostBegunBytes, &op)) return false;
+  io::File* const file = files_[op.segment].get();
+  ops_under_way_++;
+  if (op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
+  const bool notes = worth_noting(op);
+  // Before it is known whether it begins: until then it is this thread's alone.
+  awaiting_begun_ = true;
+  begun_ = Begun{op, now};
+  lock->unlock();
+  if (notes) note_place(op, wall_micros);
+  Engine::stamp(op);
+  io::Part parts[2];
+  for (int i = 0; i < op.part_count; i++) parts[i] = {op.parts[i], op.sizes[i]};
+  const auto begun = file->begin_write(async_.get(), op.offset, parts, op.part_count);
+  lock->lock();
+  awaiting_begun_ = false;
+  if (begun == io::AsyncWrite::Begun::yes) {
+    begun_count_++;
+    shown_begun_.store(true, std::memory_order_relaxed);
+    if (must_await_begun()) wake_committer();  // somebody came to wait meanwhile
+    return true;
+  }
+  if (begun == io::AsyncWrite::Begun::never) never_async_ = true;
+  finish_begun(-EAGAIN);
+  return true;
+}
+
+// With the lock held: called by the event loop of a session's thread.
+void Log::take_commit(Session* session) {
+  std::unique_lock<WakingMutex> lock(mutex_);
+  async_->clear_signal();
+  if (take_begun()) commit_soon(&lock, session, now_ns());
+}
+
+// Whether somebody waits for the write under way who cannot take its result.
+bool Log::must_await_begun() const {
+  if (!begun_.has_value() || awaiting_begun_) return false;
+  return waiting_threads_ > 0 || sessions_.size() != 1 || stopping_ || engine_->poisoned();
+}
+
+// The result of the write under way, if there is one by now.
+bool Log::take_begun() {
+  int64_t result = 0;
+  if (!begun_.has_value() || awaiting_begun_ || !async_->take(&result)) return false;
+  finish_begun(result);
+  return true;
+}
+
+void Log::await_begun(std::unique_lock<WakingMutex>* lock) {
+  awaiting_begun_ = true;
+  lock->unlock();
+  const int64_t result = async_->wait();
+  lock->lock();
+  awaiting_begun_ = false;
+  finish_begun(result);
+}
+
+void Log::finish_begun(int64_t result) {
+  const Begun begun = *begun_;
+  const Op& op = begun.op;
+  begun_.reset();
+  shown_begun_.store(false, std::memory_order_relaxed);
+  if (result == -EAGAIN) {  // it would have had to wait
+    returned_ = op;
+    wake_committer();
+    return;
+  }
+  Status status;
+  const auto size = static_cast<int64_t>(op.sizes[0] + op.sizes[1]);
+  if (result != size) {
+    const int error = result < 0 ? static_cast<int>(-result) : EIO;
+    status = Status::system(Code::io, "io_submit", error, segment_path(op.segment));
+    if (result >= 0) {
+      status.detail =
+          "short write: " + std::to_string(result) + " of " + std::to_string(size) + " bytes";
+    }
+    status = std::move(status).at(op.segment, op.offset);
+  }
+  finish_op(op, status, now_ns() - begun.began_ns);
+  if (engine_->owes_sync_or_seal()) wake_committer();
+}
+
+}  // namespace stonelog::driver

@@ -1,0 +1,120 @@
+#if !defined(_WIN32)
+
+#include "io/kernel_aio.h"
+
+#if defined(__linux__)
+
+#include <errno.h>
+#include <linux/aio_abi.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace stonelog::io {
+namespace {
+
+constexpr int kMostParts = 8;
+constexpr int kRwfDsync = 0x02;
+// Fails with EAGAIN rather than wait for an inode's lock or a free request: the caller's thread is
+// an event loop's.
+constexpr int kRwfNowait = 0x08;
+
+class KernelAio final : public AsyncWrite {
+ public:
+  KernelAio(aio_context_t context, int signal) : context_(context), signal_(signal) {}
+  // The kernel waits for what is under way.
+  ~KernelAio() override {
+    (void)syscall(SYS_io_destroy, context_);
+    (void)::close(signal_);
+  }
+
+  int signal() const override { return signal_; }
+  void clear_signal() override {
+    uint64_t count = 0;
+    (void)!::read(signal_, &count, sizeof count);
+  }
+  bool take(int64_t* result) override {
+    timespec none{};
+    return get(&none, result);
+  }
+  int64_t wait() override {
+    int64_t result = 0;
+    while (!get(nullptr, &result)) {
+    }
+    return result;
+  }
+
+  Begun begin(int fd, uint64_t offset, const Part* parts, int count) {
+    iovec vectors[kMostParts];
+    if (count > kMostParts) return Begun::not_now;
+    for (int index = 0; index < count; index++) {
+      vectors[index].iov_base = const_cast<uint8_t*>(parts[index].data);
+      vectors[index].iov_len = parts[index].size;
+    }
+    iocb control{};
+    control.aio_lio_opcode = IOCB_CMD_PWRITEV;
+    control.aio_fildes = static_cast<uint32_t>(fd);
+    control.aio_buf = reinterpret_cast<uint64_t>(vectors);  // copied by the call
+    control.aio_nbytes = static_cast<uint64_t>(count);
+    control.aio_offset = static_cast<int64_t>(offset);
+    control.aio_flags = IOCB_FLAG_RESFD;
+    control.aio_resfd = static_cast<uint32_t>(signal_);
+    control.aio_rw_flags = kRwfDsync | kRwfNowait;
+    iocb* controls[] = {&control};
+    if (syscall(SYS_io_submit, context_, 1, controls) == 1) return Begun::yes;
+    // EINVAL, EOPNOTSUPP, ENOSYS, EPERM: this kernel, file system or sandbox does not do it.
+    return errno == EAGAIN || errno == ENOMEM || errno == EINTR ? Begun::not_now : Begun::never;
+  }
+
+ private:
+  bool get(timespec* patience, int64_t* result) {
+    io_event event{};
+    const long got = syscall(SYS_io_getevents, context_, 1L, 1L, &event, patience);
+    if (got == 1) *result = event.res;
+    // Nothing but EINTR can be wrong with a context that is ours.
+    if (got < 0 && errno != EINTR) std::abort();
+    return got == 1;
+  }
+
+  const aio_context_t context_;
+  const int signal_;
+};
+
+}  // namespace
+
+std::unique_ptr<AsyncWrite> kernel_aio() {
+  const int signal = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (signal < 0) return nullptr;
+  aio_context_t context = 0;
+  if (syscall(SYS_io_setup, 1, &context) != 0) {
+    (void)::close(signal);
+    return nullptr;
+  }
+  return std::make_unique<KernelAio>(context, signal);
+}
+
+AsyncWrite::Begun begin_by_kernel(AsyncWrite* write, int fd, uint64_t offset, const Part* parts,
+                                  int count) {
+  return static_cast<KernelAio*>(write)->begin(fd, offset, parts, count);
+}
+
+}  // namespace stonelog::io
+
+#else
+
+namespace stonelog::io {
+
+std::unique_ptr<AsyncWrite> kernel_aio() { return nullptr; }
+
+AsyncWrite::Begun begin_by_kernel(AsyncWrite*, int, uint64_t, const Part*, int) {
+  return AsyncWrite::Begun::never;
+}
+
+}  // namespace stonelog::io
+
+#endif
+#endif

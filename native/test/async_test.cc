@@ -1,0 +1,278 @@
+// Commits that the appending thread begins by itself: whoever comes by takes the result, nobody
+// waits for ever, and a failure is one.
+#include <thread>
+
+#include "log_fixture.h"
+
+using namespace stonelog;
+using namespace stonelog::test;
+using Begun = io::AsyncWrite::Begun;
+
+namespace {
+
+struct Fixture {
+  Directory directory;
+  HeldWrite held;
+  FaultFileSystem fs{posix_file_system()};
+  OpenOptions options = small_options(directory / "log");
+  std::unique_ptr<OpenLog> open;
+
+  explicit Fixture(uint64_t segment_bytes = 128 << 10) {
+    options.segment_bytes = segment_bytes;
+    fs.offer_async(&held);
+    open = std::make_unique<OpenLog>(fs, options);
+    REQUIRE(open->status.ok());
+    open->session.watches = true;
+  }
+  ~Fixture() { held.release(); }
+  Log& log() { return *open->log; }
+
+  // As the event loop's thread does it.
+  uint64_t append(const std::string& text) {
+    Code code = Code::ok;
+    const uint64_t lsn = log().append(&open->session, reinterpret_cast<const uint8_t*>(text.data()),
+                                      text.size(), Durability::group, &code);
+    REQUIRE(code == Code::ok);
+    (void)log().kick(&open->session);
+    return lsn;
+  }
+  // As its event loop calls it.
+  void take() { log().take_commit(&open->session); }
+};
+
+}  // namespace
+
+TEST_CASE("ensures that a small commit is begun by the thread that appends, and none is woken") {
+  Fixture f(8 << 20);  // no rotation: seals are the committers'
+
+  f.append("first");  // whatever is armed for the first time
+  REQUIRE(f.open->wait_for([&] { return f.log().durable_lsn() == 1; }));
+  const LogStats before = f.log().stats();
+  for (uint64_t lsn = 2; lsn <= 400; lsn++) {
+    CHECK(f.append(text_of(lsn)) == lsn);
+    f.take();
+    REQUIRE(f.open->wait_for([&] { return f.log().durable_lsn() == lsn; }));
+  }
+  const LogStats after = f.log().stats();
+  CHECK(after.begun - before.begun > 350);
+  CHECK(after.wakes - before.wakes < 200);  // now and then, to look after what was begun
+  CHECK(f.open->listener.progressed >= 399);
+}
+
+TEST_CASE("ensures that durable_lsn tells of a commit whose thread does not return to its loop") {
+  Fixture f;
+  const uint64_t lsn = f.append("busy");
+  CHECK(f.log().durable_lsn() == lsn);
+}
+
+TEST_CASE("ensures that a commit nobody asks about becomes known, and what waits behind it goes") {
+  Fixture f;
+  f.held.hold();
+  f.append("first");
+  f.append("second");  // waits: a small one does not join another
+  CHECK(f.held.begun() == 1);
+  f.held.release();
+  // The thread is busy for ever. Nobody asks for the durable LSN.
+  CHECK(f.open->wait_for([&] { return f.open->listener.progressed >= 2; }));
+  CHECK(f.held.taken() == 1);
+  CHECK(f.open->read_all() == std::vector<std::string>{"first", "second"});
+}
+
+TEST_CASE("ensures that no result is waited for by one thread and taken by another") {
+  Fixture f;
+  f.held.hold();
+  f.append("first");
+  std::thread waiting([&] { CHECK(f.log().flush_and_wait().ok()); });
+  usleep(20'000);
+  f.take();  // its result is another's now
+  f.held.release();
+  waiting.join();
+  CHECK(f.held.taken() == 1);
+  CHECK(f.log().durable_lsn() == 1);
+}
+
+TEST_CASE("ensures that appendSync behind a commit under way waits for it itself") {
+  Fixture f;
+  f.held.hold();
+  f.append("first");
+  std::thread releasing([&] {
+    usleep(30'000);
+    f.held.release();
+  });
+  CHECK(f.open->append_sync("second") == 2);
+  releasing.join();
+  CHECK(f.log().durable_lsn() == 2);
+}
+
+TEST_CASE("ensures that a write that would have had to wait is carried out by a committer") {
+  Fixture f;
+  f.held.fail_next(-EAGAIN);
+  f.append("first");
+  f.take();
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 1; }));
+  f.held.refuse_next(Begun::not_now);
+  f.append("second");
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 2; }));
+  f.append("third");
+  f.take();
+  CHECK(f.log().durable_lsn() == 3);
+  CHECK_FALSE(f.open->is_poisoned());
+  CHECK(f.open->read_all() == std::vector<std::string>{"first", "second", "third"});
+  CHECK(f.held.begun() == 2);
+}
+
+TEST_CASE("ensures that a kernel that cannot do it is asked once") {
+  Fixture f;
+  f.held.refuse_next(Begun::never);
+  for (int i = 0; i < 5; i++) f.append("record");
+  CHECK(f.log().flush_and_wait().ok());
+  CHECK(f.held.begun() == 0);
+  CHECK(f.open->read_all().size() == 5);
+}
+
+TEST_CASE("ensures that a failed or short asynchronous write is final, its records indeterminate") {
+  for (const int64_t result :
+       {int64_t{-EIO}, int64_t{-ENOSPC}, int64_t{-ECANCELED}, int64_t{512}}) {
+    CAPTURE(result);
+    Fixture f;
+    f.append("good");
+    f.take();
+    f.held.fail_next(result);
+    f.held.hold();
+    f.append("bad");
+    f.append("never handed over");
+    f.held.release();
+    f.take();
+    uint64_t durable = 0;
+    uint64_t not_written = 0;
+    REQUIRE(f.open->is_poisoned(&durable, &not_written));
+    CHECK(durable == 1);
+    CHECK(not_written == 3);
+    // The directory is free at once.
+    FaultFileSystem other{posix_file_system()};
+    OpenLog again(other, f.options);
+    CHECK(again.status.ok());
+    CHECK(again.report.last_lsn == 1);
+    CHECK_FALSE(f.open->close().ok());
+  }
+}
+
+TEST_CASE("ensures that a log that stops keeps its lock while a commit is under way") {
+  Fixture f;
+  f.held.hold();
+  f.append("first");
+  CHECK(f.held.begun() == 1);
+  f.fs.add({.operation = Operation::identity, .times = 1, .error = ENOENT});
+  uint64_t ignored = 0;
+  CHECK_FALSE(f.log().truncate_before(1, &ignored).ok());  // the directory is gone
+  REQUIRE(f.open->is_poisoned());
+  usleep(20'000);
+  FaultFileSystem other{posix_file_system()};
+  bool locked = false;
+  uint64_t pid = 0;
+  REQUIRE(other.is_locked(f.options.directory + "/" + log::kLockName, &locked, &pid).ok());
+  CHECK(locked);
+  f.held.release();
+  CHECK(f.open->wait_for([&] {
+    REQUIRE(other.is_locked(f.options.directory + "/" + log::kLockName, &locked, &pid).ok());
+    return !locked;
+  }));
+}
+
+TEST_CASE("ensures that a second handle is not kept waiting by the thread of the first") {
+  Fixture f;
+  f.held.hold();
+  f.append("of the first");
+  Log::Session second;
+  CountingListener listener;
+  second.listener = &listener;
+  f.log().attach(&second);
+  Code code = Code::ok;
+  const std::string text = "of the second";
+  CHECK(f.log().append(&second, reinterpret_cast<const uint8_t*>(text.data()), text.size(),
+                       Durability::group, &code) == 2);
+  (void)f.log().kick(&second);
+  f.held.release();
+  // The first one's thread does nothing any more.
+  CHECK(f.open->wait_for([&] { return listener.progressed > 0; }));
+  f.append("of the first again");
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 3; }));
+  CHECK(f.held.begun() == 1);
+  f.log().detach(&second);
+}
+
+TEST_CASE("ensures that closing waits for the commit under way, and the log is whole") {
+  Fixture f;
+  f.held.hold();
+  f.append("first");
+  std::thread releasing([&] {
+    usleep(30'000);
+    f.held.release();
+  });
+  CHECK(f.open->close().ok());
+  releasing.join();
+  OpenLog again(f.fs, f.options);
+  CHECK(again.report.closed);
+  CHECK(again.read_all() == std::vector<std::string>{"first"});
+}
+
+TEST_CASE("ensures that rotations go on where one thread begins all commits") {
+  Fixture f;
+  std::vector<std::string> texts;
+  for (uint64_t lsn = 1; lsn <= 200; lsn++) {
+    texts.push_back(text_of(lsn));
+    Code code = Code::ok;
+    while (f.log().append(&f.open->session, reinterpret_cast<const uint8_t*>(texts.back().data()),
+                          texts.back().size(), Durability::group, &code) == 0)
+      usleep(200);
+    (void)f.log().kick(&f.open->session);
+    REQUIRE(f.open->wait_for([&] { return f.log().durable_lsn() == lsn; }));
+  }
+  CHECK(f.log().stats().counters.rotations > 2);
+  CHECK(f.held.begun() > 100);
+  CHECK(f.open->read_all() == texts);
+}
+
+TEST_CASE(
+    "ensures that large groups, bulk loads and what is not to be durable are not begun here") {
+  Fixture f;
+  Code code = Code::ok;
+  const std::string large(100 << 10, 'x');
+  CHECK(f.open->append("not durable", &code, Durability::none) == 1);
+  (void)f.log().kick(&f.open->session);
+  CHECK(f.held.begun() == 0);
+  CHECK(f.log().flush_and_wait().ok());
+  f.append(large.substr(0, 64 << 10));
+  CHECK(f.held.begun() == 0);
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 2; }));
+}
+
+TEST_CASE("ensures that the kernel's own asynchronous write is durable, and says when") {
+  Directory directory;
+  FileSystem& fs = posix_file_system();
+  io::Probe probe;
+  REQUIRE(fs.probe(directory.path(), io::DirectIo::automatic, true, &probe).ok());
+  const std::unique_ptr<io::AsyncWrite> async = fs.async_write();
+  if (async == nullptr || !probe.async_dsync) {
+    MESSAGE("SKIPPED: no asynchronous writes here");
+    return;
+  }
+  std::unique_ptr<io::File> file;
+  REQUIRE(fs.open(directory / "file", io::Access::create, true, 0600, &file).ok());
+  const Blocks zeros(8, 0);
+  const Blocks ones(2, 1);
+  const io::Part whole = zeros.part();
+  REQUIRE(file->write(0, &whole, 1, io::WriteMode::dsync).ok());
+  int64_t result = 0;
+  CHECK_FALSE(async->take(&result));
+  const io::Part part = ones.part();
+  REQUIRE(file->begin_write(async.get(), 2 * block, &part, 1) == Begun::yes);
+  CHECK(async->wait() == static_cast<int64_t>(2 * block));
+  CHECK_FALSE(async->take(&result));
+  Blocks back(8, 7);
+  size_t got = 0;
+  REQUIRE(file->read(0, back.data(), back.size(), &got).ok());
+  CHECK(back.all(0, 2 * block, 0));
+  CHECK(back.all(2 * block, 4 * block, 1));
+  CHECK(back.all(4 * block, 8 * block, 0));
+}
