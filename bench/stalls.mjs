@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Where the stalls of an open loop across rotations come from (T11): slow appends are laid over the
-// system calls of stonelog's threads, late turns of the event loop and garbage collections; raw
+// system calls of stonelog's threads, late wake-ups of the event loop and garbage collections; raw
 // commits run alone and beside each thing that rotation does. See docs/performance.md.
 //
 //   node bench/stalls.mjs [--ms N] [--segment-mib N] [--bulk-mb N] [--per-second N] [--slices N]
@@ -80,7 +80,7 @@ const loadOf = (given) => ({
  * log, raw commits alone, and raw commits beside each thing that a rotation does.
  */
 async function compare(probe, directory, given) {
-  const ms = given.ms / given.slices
+  const ms = Math.ceil(given.ms / given.slices)
   const perSecond = Math.max(1, (given['bulk-mb'] * 1e6) / PIECE_BYTES)
   const rotations = Math.max(1, (given['bulk-mb'] * 1e6) / (given['segment-mib'] * MIB))
   const load = { ...loadOf(given), ms }
@@ -125,7 +125,7 @@ async function attribute(directory, given, slowMs) {
   const calls = tellZeroing(callsOf(readFileSync(file, 'utf8'), directory))
   rmSync(file)
   const named = (list) => list.map(([from, to, kind]) => ({ from, to, kind }))
-  const seen = { calls, turns: named(result.turns), collections: named(result.collections) }
+  const seen = { calls, wakeUps: named(result.late), collections: named(result.collections) }
   const stalls = stallsOf(result.slow)
     .map((stall) => explain(stall, seen))
     .sort((a, b) => b.ms - a.ms)
@@ -161,9 +161,9 @@ function attributionLines({ stalls, calls, result }, slowMs) {
     ),
     'the longest ones, in ms:',
     ...stalls.slice(0, 10).map((stall) => {
-      const { ms, turnMs, gcMs, commitMs, slowestCommitMs, unexplainedMs, cause } = stall
+      const { ms, lateMs, gcMs, commitMs, slowestCommitMs, unexplainedMs, cause } = stall
       const parts = [
-        `late turns ${turnMs.toFixed(1)}`,
+        `late wake-ups ${lateMs.toFixed(1)}`,
         `GC ${gcMs.toFixed(1)}`,
         `commits ${commitMs.toFixed(1)} (slowest ${slowestCommitMs.toFixed(1)})`,
         `in neither ${unexplainedMs.toFixed(1)}`,

@@ -7,7 +7,7 @@
 //
 // addon -> build/Release/stonelog.node, test -> build/<variant>/native-tests, sim ->
 // build/<variant>/sim, states -> build/<variant>/states and every-byte, probe ->
-// build/<variant>/raw-probe (Linux only), micro -> build/<variant>/micro, replay ->
+// build/<variant>/raw-probe and metronome (Linux only), micro -> build/<variant>/micro, replay ->
 // build/<variant>/fuzz-replay, fuzz -> build/fuzz/fuzz (libFuzzer with ASan and UBSan: clang only).
 // A sanitized addon lies in build/<variant>/build/Release, which the package loads with
 // STONELOG_PREBUILD=build/<variant>. With --define the variant's directory is
@@ -274,10 +274,13 @@ function makeMicro(settings, sources) {
   return make(settings, output, parts, ['-lbenchmark'])
 }
 
-function makeProbe(settings, sources) {
+/** What benchmarks are measured with: the raw probe, and what tells open loops what is due. */
+async function makeProbe(settings, sources) {
   const output = `${settings.directory}/raw-probe`
   if (process.platform !== 'linux') return `SKIPPED ${output}: it is written for Linux`
-  return make(settings, output, [[sources.probe, []]], [])
+  const probe = await make(settings, output, [[sources.probe, []]], [])
+  const parts = [[sources.metronome, []]]
+  return `${probe}\n${await make(settings, `${settings.directory}/metronome`, parts, [])}`
 }
 
 function makeReplay(settings, sources) {

@@ -1,6 +1,7 @@
 // The loads, the same for every contender. Times of a slice do not include giving space back.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { metronome } from '../lib/metronome.mjs'
 import { Latencies } from '../lib/statistics.mjs'
 
 // Of many lanes every eighth one takes the time: a clock call per append would be 3% of its cost.
@@ -69,7 +70,7 @@ export async function loopDelay(contender, { inFlight, size, ms }) {
 
 /**
  * Appends due at fixed times, whatever became of those before; a latency counts from when it was
- * due. The loop turns without waiting: a timer's millisecond would hide what is measured.
+ * due. Between two appends the event loop is free, and sleeps if nothing else is to be done.
  */
 export async function openLoop(contender, { perSecond, size, ms }) {
   const data = Buffer.alloc(size, 0x5a)
@@ -78,35 +79,29 @@ export async function openLoop(contender, { perSecond, size, ms }) {
   let pending = 0
   let dropped = 0
   const failed = []
-  function done(due) {
-    pending--
-    latencies.add((performance.now() - due) * 1000)
+  function append(due) {
+    if (pending >= MOST_PENDING) {
+      dropped++
+      return
+    }
+    pending++
+    contender.append(data).then(
+      () => {
+        pending--
+        latencies.add((performance.now() - due) * 1000)
+      },
+      (error) => {
+        pending--
+        failed.push(error.code ?? error.message)
+      },
+    )
   }
   const result = await withCpu(async () => {
-    const began = performance.now()
-    const end = began + ms
-    let due = began
-    // The last turn takes what came due before the end, however late it is.
-    for (let now = began; due < end; now = performance.now()) {
-      for (; due <= Math.min(now, end); due += interval) {
-        if (pending >= MOST_PENDING) {
-          dropped++
-          continue
-        }
-        const at = due
-        pending++
-        contender.append(data).then(
-          () => done(at),
-          (error) => {
-            pending--
-            failed.push(error.code ?? error.message)
-          },
-        )
-      }
-      await setImmediate()
-    }
+    const { began } = await metronome({ perSecond, ms }, (due, count) => {
+      for (let i = 0; i < count; i++) append(due + i * interval)
+    })
     while (pending > 0) await sleep(1)
-    return { overrunMs: performance.now() - end }
+    return { overrunMs: performance.now() - (began + ms) }
   })
   await contender.recycle()
   const refused = failed.length

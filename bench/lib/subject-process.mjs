@@ -10,6 +10,7 @@ import { loopDelay } from './loop-delay.mjs'
 import { openLoop } from './open-loop.mjs'
 import { peakBytes, resetPeak, residentBytes } from './process-memory.mjs'
 import { Replay, randomReads, readOnce } from './replay.mjs'
+import { rotatingLoop } from './rotating-loop.mjs'
 import { Crew } from './workers.mjs'
 
 /** @type {Wal} */
@@ -48,6 +49,7 @@ const functions = {
   openLoop: (options) => openLoop(wal, options),
   /** The same load without a log. */
   openLoopAlone: (options) => openLoop(hollowLog, options),
+  rotatingLoop: (options) => rotatingLoop(wal, options),
   watchedLoop: (options) => watchedLoop(wal, options),
   bulk: (options) => bulk(wal, options),
   /** A bulk load into a log of its own, from opening on: nothing is prepared ahead of it. */

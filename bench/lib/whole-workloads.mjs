@@ -162,46 +162,102 @@ async function readAnywhere(session, groups, fill) {
   })
 }
 
+// Few enough to be filled several times before anything is measured, large enough for many slices.
+const WHOLE_BYTES = 256 * MIB
+const LEAST_ROTATIONS = 50
+
 /**
- * Small segments, so that a slice holds several rotations. The loop never sleeps, and takes a
- * processor from whoever completes the device's writes; so raw commits are also taken beside the
- * same loop without a log.
+ * Small segments, so that a slice holds several rotations. In the same pairs the same load goes
+ * into a log that has room for it in one segment: what is left there is none of rotation. Both
+ * write into space that was used before.
  */
 async function rotation(session, name, load, segmentBytes) {
-  await session.withLog({ segmentBytes }, async (subject) => {
-    const { sliceMs } = session.settings
-    const rotating = () => subject.call('openLoop', { ...load, ms: 2 * sliceMs })
-    const besideTheLoop = async () => {
-      const loop = subject.call('openLoopAlone', { ...load, ms: sliceMs + 50 })
-      const raw = await session.commit()
-      await loop
-      return raw
-    }
-    const measure = async (raw, against) => {
-      const pairs = await session.pairs(raw, rotating)
-      const { p999 } = pool(pairs.map(({ probe }) => probe.latencies))
-      const all = pool(pairs.map(({ subject: { latencies } }) => latencies))
-      const rotations = pairs.reduce((sum, { subject: { written } }) => sum + written.rotations, 0)
-      const refused = (kind) => pairs.reduce((sum, { subject: s }) => sum + s.refused[kind], 0)
-      const slowest = median(pairs.map(({ subject: { max } }) => max))
-      session.add({
-        id: 'T11',
-        name: `longest stall, ${name}${against}`,
-        unit: 'x raw p99.9',
-        value: summarize([all.max / p999]),
-        target: ['<=', 3],
-        beside: [
-          `${rotations} rotations in ${pairs.length} slices`,
-          `refused: ${refused('appends')} of ${all.count} appends, ${refused('bulk')} bulk records`,
-          `longest of a slice, median: ${micros(slowest)}`,
-          `stonelog: ${percentiles(all)}`,
-          commitLine(pairs.map(({ probe }) => probe)),
-        ],
+  const ms = 2 * session.settings.sliceMs
+  const everyMs = (1000 * segmentBytes) / load.bulkBytesPerSecond
+  const whole = { segmentBytes: WHOLE_BYTES }
+  await session.withLog({ segmentBytes }, (rotating) =>
+    session.withLog(whole, async (still) => {
+      for (const [subject, bytes] of [
+        [rotating, segmentBytes],
+        [still, WHOLE_BYTES],
+      ]) {
+        await subject.call('passBytes', { size: 64 << 10, bytes: 6 * bytes })
+      }
+      const pairs = await session.pairs(session.commit, async (index) => {
+        const one = () => rotating.call('rotatingLoop', { ...load, ms })
+        const other = () => still.call('rotatingLoop', { ...load, ms, everyMs })
+        if (index % 4 < 2) return { rotating: await one(), still: await other() }
+        const first = await other()
+        return { rotating: await one(), still: first }
       })
-    }
-    await measure(session.commit, '')
-    await measure(besideTheLoop, ', raw commits beside the same loop')
+      addRotation(session, name, pairs)
+    }),
+  )
+}
+
+function openLoopLines(slices, what) {
+  const of = (field) => pool(slices.map((slice) => slice[field]))
+  const refused = (kind) => slices.reduce((sum, slice) => sum + slice.refused[kind], 0)
+  const all = of('latencies')
+  return [
+    `refused: ${refused('appends')} of ${all.count} appends, ${refused('bulk')} bulk records`,
+    `longest of a slice, median: ${micros(median(slices.map(({ max }) => max)))}`,
+    `${what}: ${percentiles(all)}`,
+    `wake-ups late by ${percentiles(of('wakeUps'))}; the metronome by at most ` +
+      micros(1000 * Math.max(...slices.map(({ metronomeLateMs }) => metronomeLateMs))),
+  ]
+}
+
+function addRotation(session, name, pairs) {
+  const raw = commitLine(pairs.map(({ probe }) => probe))
+  const { p999 } = pool(pairs.map(({ probe }) => probe.latencies))
+  const rotating = pairs.map(({ subject }) => subject.rotating)
+  // At the end of its segment that one rotates, too.
+  const still = pairs
+    .map(({ subject }) => subject.still)
+    .filter(({ written }) => written.rotations === 0)
+  const rotations = rotating.reduce((sum, { written }) => sum + written.rotations, 0)
+  const few = rotations < LEAST_ROTATIONS ? `, fewer than ${LEAST_ROTATIONS}` : ''
+  const unit = 'x raw p99.9'
+  const longest = (slices) => summarize([Math.max(...slices.map(({ max }) => max)) / p999])
+  const addAround = (slices, what, text) => {
+    const longest = slices.flatMap((slice) => slice.longest)
+    if (longest.length === 0) return
+    session.add({
+      id: '-',
+      name: `longest append around ${what}`,
+      unit,
+      value: summarize(longest.map((us) => us / p999)),
+      beside: [`${text}; the longest ${micros(Math.max(...longest))}`, raw],
+    })
+  }
+  session.add({
+    id: 'T11',
+    name: `longest stall, ${name}`,
+    unit,
+    value: longest(rotating),
+    target: ['<=', 3],
+    beside: [
+      `${rotations} rotations in ${pairs.length} slices${few}`,
+      ...openLoopLines(rotating, 'stonelog'),
+      raw,
+    ],
   })
+  addAround(rotating, `a rotation, ${name}`, 'within 5 ms of each one')
+  // A slice that is too long for any segment has nothing to stand beside it.
+  if (still.length === 0) return
+  session.add({
+    id: '-',
+    name: `longest stall, ${name}, one segment`,
+    unit,
+    value: longest(still),
+    beside: [
+      `${still.length} slices without a rotation`,
+      ...openLoopLines(still, 'stonelog, one segment'),
+      raw,
+    ],
+  })
+  addAround(still, `no rotation, ${name}, one segment`, 'in as much time, as often')
 }
 
 async function crc32c(session) {

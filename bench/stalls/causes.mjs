@@ -31,13 +31,13 @@ export function stallsOf(slow) {
 }
 
 /**
- * How one stall was spent. What is left over was spent in no call and no late turn: waiting for a
- * lock, a thread to be scheduled, or a prepared segment.
+ * How one stall was spent. What is left over was spent in no call and no late wake-up: waiting for
+ * a lock, a thread to be scheduled, or a prepared segment.
  */
-export function explain({ from, to, appends }, { calls, turns, collections }) {
+export function explain({ from, to, appends }, { calls, wakeUps, collections }) {
   const now = overlapping(calls, from, to)
   const of = (list) => covered(from, to, [...list])
-  const late = overlapping(turns, from, to)
+  const late = overlapping(wakeUps, from, to)
   const commits = now.filter(({ purpose }) => purpose === 'commit')
   const beside = now.filter(({ purpose }) => purpose !== 'commit')
   const slowest = [...commits].sort((a, b) => b.to - b.from - (a.to - a.from))[0]
@@ -53,7 +53,7 @@ export function explain({ from, to, appends }, { calls, turns, collections }) {
     from,
     ms: to - from,
     appends,
-    turnMs: of(late),
+    lateMs: of(late),
     gcMs: of(overlapping(collections, from, to)),
     commitMs: of(commits),
     slowestCommitMs: slowest === undefined ? 0 : slowest.to - slowest.from,
@@ -63,7 +63,7 @@ export function explain({ from, to, appends }, { calls, turns, collections }) {
 }
 
 /** The one word for it: where most of the stall went. */
-export function causeOf({ ms, turnMs, gcMs, slowestCommitMs, unexplainedMs, beside }) {
+export function causeOf({ ms, lateMs, gcMs, slowestCommitMs, unexplainedMs, beside }) {
   if (slowestCommitMs >= 0.5 * ms) {
     const [name] = Object.entries(beside)
       .filter(([, { duringSlowestCommit }]) => duringSlowestCommit >= 0.25 * slowestCommitMs)
@@ -71,7 +71,7 @@ export function causeOf({ ms, turnMs, gcMs, slowestCommitMs, unexplainedMs, besi
     return `slow commit beside ${name}`
   }
   if (gcMs >= 0.5 * ms) return 'garbage collection'
-  if (turnMs >= 0.5 * ms) return 'late turn of the event loop'
+  if (lateMs >= 0.5 * ms) return 'late wake-up of the event loop'
   if (unexplainedMs >= 0.5 * ms) return 'waiting in no call'
   return 'several commits in turn'
 }
