@@ -132,6 +132,7 @@ class Log final : public Source {
   io::FileSystem& file_system() override { return fs_; }
   std::string segment_path(uint64_t sequence) const override;
   bool direct() const override { return probe_.direct; }
+  ReadStart start_of(uint64_t lsn) override;
   bool segment_holding(uint64_t lsn, ReadableSegment* out) override;
   bool segment_now(uint64_t sequence, ReadableSegment* out) override;
   bool segment_after(uint64_t sequence, ReadableSegment* out) override;
@@ -192,6 +193,8 @@ class Log final : public Source {
   void remove_unused();
   log::SegmentEntry entry_of(const log::Engine::Live& live) const;
   bool readable(log::SegmentEntry* entry, ReadableSegment* out);
+  bool find_holding(uint64_t lsn, ReadableSegment* out);
+  bool find_after(uint64_t sequence, ReadableSegment* out);
   uint64_t finish_append(Session* session, uint64_t lsn, Code code);
   uint64_t grant_lease(Session* session);
   void note_appender(const Session* session);

@@ -21,6 +21,7 @@ class ReadOnlyLog final : public Source {
   io::FileSystem& file_system() override { return fs_; }
   std::string segment_path(uint64_t sequence) const override;
   bool direct() const override { return probe_.direct; }
+  ReadStart start_of(uint64_t lsn) override;
   bool segment_holding(uint64_t lsn, ReadableSegment* out) override;
   bool segment_now(uint64_t sequence, ReadableSegment* out) override;
   bool segment_after(uint64_t sequence, ReadableSegment* out) override;
