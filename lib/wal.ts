@@ -48,6 +48,9 @@ export interface BatchLsns {
   last: number
 }
 
+/** Known to {@link Wal.open} alone: what JavaScript makes with `new` would be no log. */
+const OPENED = Symbol('opened')
+
 const enum State {
   writable,
   readOnly,
@@ -89,7 +92,10 @@ export class Wal {
   /** The getters' values once the handle is being given back. */
   #final: { firstLsn: number; lastLsn: number; durableLsn: number; epoch: number } | undefined
 
-  private constructor(log: OpenedLog) {
+  private constructor(log: OpenedLog, by: typeof OPENED) {
+    if (by !== OPENED) {
+      throw badArgument('new Wal() makes no log; open one with `await Wal.open(directory)`')
+    }
     this.recovery = log.recovery
     this.directory = log.directory
     this.#log = log
@@ -114,7 +120,7 @@ export class Wal {
    *   WAL_NO_NATIVE
    */
   static open(directory: string | URL, options?: WalOptions): Promise<Wal> {
-    return openLog(directory, options, (log) => new Wal(log))
+    return openLog(directory, options, (log) => new Wal(log, OPENED))
   }
 
   /**
