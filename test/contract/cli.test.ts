@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
-import { damage, makeDirectory, makeLog, open, readTexts } from '../fixtures/log.js'
+import { damage, makeDirectory, makeLog, open, packageRoot, readTexts } from '../fixtures/log.js'
 import { makeTornLog, stonelog } from '../fixtures/process.js'
 
 describe('stonelog append', () => {
@@ -97,7 +98,32 @@ describe('exit codes', () => {
     expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/WAL_NOT_FOUND/) })
   })
 
-  it('of --help is 0', async () => {
-    expect(await stonelog(['--help'])).toMatchObject({ code: 0, stderr: '' })
+  it.each([
+    [['--help']],
+    [['-h']],
+    [['help']],
+    [['append', '--help']],
+    [['cat', '--help']],
+    [['cat', 'a', '-h']],
+    [['verify', '--json', '--help']],
+  ])('of %j is 0, and help goes to stdout', async (args) => {
+    expect(await stonelog(args)).toEqual({
+      code: 0,
+      signal: null,
+      stdout: expect.stringMatching(/^usage: stonelog append DIR/),
+      stderr: '',
+    })
+  })
+
+  it.each([[['--version']], [['append', '--version']]])('of %j is 0', async (args) => {
+    const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+    expect(await stonelog(args)).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  it('of a directory called --help, behind --, is that of the command', async () => {
+    expect(await stonelog(['cat', '--', '--help'])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/WAL_NOT_FOUND/),
+    })
   })
 })
