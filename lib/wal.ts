@@ -236,8 +236,10 @@ export class Wal {
 
   /**
    * Waits until the queue is below half of `queueBytes` and space is prepared: then go on after
-   * WAL_BACKPRESSURE or WAL_NO_SPACE.
-   * @throws {WalError} WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY
+   * WAL_BACKPRESSURE or WAL_NO_SPACE. Where there is no space it waits as long as the disk is full:
+   * a service that would rather fail puts a time limit around it.
+   * @throws {WalError} WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY; WAL_IO if no segment can be made
+   *   for another reason than want of space
    */
   async ready(): Promise<void> {
     if (this.#state !== State.writable) throw this.#stateError('waiting for the queue')

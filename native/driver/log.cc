@@ -94,6 +94,7 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   const EngineOptions engine = engine_options(options_, probe_);
   ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
+  prepare_failure_ = start.shortage;
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
   shown_durable_lsn_.store(engine_->durable_lsn(), std::memory_order_release);
   return start_threads();
