@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
 import { damage, makeDirectory, makeLog, open, packageRoot, readTexts } from '../fixtures/log.js'
-import { makeTornLog, stonelog } from '../fixtures/process.js'
+import { makeKilledLog, makeTornLog, stonelog } from '../fixtures/process.js'
 
 describe('stonelog append', () => {
   it('makes each line a record and prints the last durable LSN', async () => {
@@ -67,6 +67,20 @@ describe('stonelog verify', () => {
     expect(words).toMatchObject({ code: 0, stdout: expect.stringMatching(/^verdict +clean/) })
     const json = await stonelog(['verify', directory, '--json'])
     expect(JSON.parse(json.stdout)).toMatchObject({ verdict: 'clean', closed: true, records: 2 })
+  })
+
+  it('says truly whether the log is open, new, closed or left open', async () => {
+    const state = async (directory: string) =>
+      (await stonelog(['verify', directory])).stdout.match(/^verdict +clean \((.*)\)$/m)?.[1]
+    const wal = await open()
+    expect(await state(wal.directory)).toBe('open by a writer') // live and empty
+    await wal.append('a')
+    expect(await state(wal.directory)).toBe('open by a writer')
+    await wal.close()
+    expect(await state(wal.directory)).toBe('closed properly')
+    expect(await state(makeDirectory())).toBe('new')
+    expect(await state(await makeKilledLog([]))).toBe('not closed properly')
+    expect(await state(await makeKilledLog(['a']))).toBe('not closed properly')
   })
 
   it('of a damaged log exits with 1', async () => {
