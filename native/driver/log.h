@@ -77,6 +77,14 @@ struct LogStats {
   Histogram queue;  // first record admitted until submitted
   Histogram write;  // the device's write, flush included
   Histogram sync;
+
+  void show_path(const io::Probe& probe) {
+    direct = probe.direct;
+    dsync = probe.dsync_trusted;
+    reserves = probe.reserves;
+    file_system = probe.file_system;
+    io_reason = probe.reason;
+  }
 };
 
 class Log final : public Source {

@@ -344,12 +344,8 @@ LogStats Log::stats(Session* session) {
   out.recycled_segments = recyclable_.size();
   out.zeroed_bytes = zeroed_bytes_;
   out.wakes = wakes_;
-  out.direct = probe_.direct;
-  out.dsync = probe_.dsync_trusted;
-  out.reserves = probe_.reserves;
+  out.show_path(probe_);
   out.poisoned = engine_->poisoned();
-  out.file_system = probe_.file_system;
-  out.io_reason = probe_.reason;
   out.queue = queue_latency_;
   out.write = write_latency_;
   out.sync = sync_latency_;

@@ -159,6 +159,14 @@ uint64_t ReadOnlyLog::epoch() {
   return state_.epoch.number;
 }
 
+LogStats ReadOnlyLog::stats() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  LogStats out;
+  out.segments = catalog_.entries().size();
+  out.show_path(probe_);
+  return out;
+}
+
 std::vector<format::Hole> ReadOnlyLog::holes() {
   const std::lock_guard<std::mutex> guard(mutex_);
   return state_.holes;

@@ -17,6 +17,8 @@ class ReadOnlyLog final : public Source {
                      log::RecoveryReport* report);
 
   uint64_t epoch();
+  // Levels and the path to the device; nothing is counted, since nothing is written.
+  LogStats stats();
 
   io::FileSystem& file_system() override { return fs_; }
   std::string segment_path(uint64_t sequence) const override;
