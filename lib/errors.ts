@@ -1,6 +1,7 @@
 // The one error class, the map of its codes, and the one place where native errors become
 // WalErrors. Nobody parses messages: a code is stable, its message says what happened, where, and
 // what to do.
+import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import type { NativeError } from './native.js'
 
@@ -152,6 +153,26 @@ const ADVICE: Record<WalErrorCode, string> = {
   WAL_NO_NATIVE: 'with a C++20 compiler, this builds it from source:',
 }
 
+/** Shortages that free space on the file system does not end, and what they ask for instead. */
+const SHORTAGES = new Map<number, { what: string; advice: string }>([
+  [
+    constants.errno.EFBIG,
+    {
+      what: 'the process may not write files of that size',
+      advice:
+        'raise its file-size limit (`ulimit -f`, LimitFSIZE= of systemd) above the size of a ' +
+        'segment, or open the log with a smaller segmentBytes; free space does not help',
+    },
+  ],
+  [
+    constants.errno.EDQUOT,
+    {
+      what: "the quota of the log's user, group or project is used up",
+      advice: 'free space within the quota, or raise it; appending resumes by itself, see ready()',
+    },
+  ],
+])
+
 /** What each code says happened where native gave no sentence of its own. */
 const FALLBACK: Partial<Record<WalErrorCode, string>> = {
   WAL_NO_SPACE: 'no space is prepared for it',
@@ -171,11 +192,15 @@ export function codeOf(number: number): WalErrorCode {
   return CODE_BY_NUMBER[number] ?? 'WAL_IO'
 }
 
+/** Node names only what libuv knows: EDQUOT is not of it. */
+const nameOf = (errno: number) =>
+  Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? `errno ${errno}`
+
 /** `no space left on device (ENOSPC in fallocate)`, or undefined without an errno. */
-function describeErrno(errno: number, syscall: string | null): string | undefined {
+function describeErrno(errno: number, syscall: string | null, what?: string): string | undefined {
   if (errno === 0) return undefined
-  const [name, text] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown error']
-  return `${text} (${name}${syscall === null ? '' : ` in ${syscall}`})`
+  const [name, text] = getSystemErrorMap().get(-errno) ?? [nameOf(errno), 'unknown error']
+  return `${what ?? text} (${name}${syscall === null ? '' : ` in ${syscall}`})`
 }
 
 /** ` at data/wal/00000001.wal, segment 1, offset 4096`, as far as known. */
@@ -188,8 +213,14 @@ function describePlace(error: NativeError, directory: string | undefined): strin
 }
 
 /** Joins what failed, why, where and what to do into a message. */
-export function messageOf(code: WalErrorCode, action: string, why: string, place = ''): string {
-  return `${action} failed${place}: ${why}; ${ADVICE[code]}`
+export function messageOf(
+  code: WalErrorCode,
+  action: string,
+  why: string,
+  place = '',
+  advice = ADVICE[code],
+): string {
+  return `${action} failed${place}: ${why}; ${advice}`
 }
 
 /**
@@ -206,11 +237,16 @@ export function fromNative(
 ): WalError {
   const { directory, code: chosen, ...details } = context
   const code = chosen ?? codeOf(error.code)
-  const reasons = [error.message, describeErrno(error.errno, error.syscall)].filter(Boolean)
+  // A system that has no such errno has none of it in a native error either.
+  const isShort = code === 'WAL_NO_SPACE' && error.errno !== 0
+  const shortage = isShort ? SHORTAGES.get(error.errno) : undefined
+  const system = describeErrno(error.errno, error.syscall, shortage?.what)
+  const reasons = [error.message, system].filter(Boolean)
   if (error.pid > 0) reasons.push(`held by process ${error.pid}`)
   const why = reasons.join(', ') || FALLBACK[code] || 'no reason was given'
   const inSegment = error.segment > 0
-  return new WalError(code, messageOf(code, action, why, describePlace(error, directory)), {
+  const place = describePlace(error, directory)
+  return new WalError(code, messageOf(code, action, why, place, shortage?.advice), {
     errno: error.errno === 0 ? undefined : -error.errno,
     syscall: error.syscall ?? undefined,
     path: error.path || undefined,

@@ -4,7 +4,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { WalError } from './errors.js'
 import type { Logger } from './options.js'
-import type { RecoveryReport } from './recovery.js'
+import { type RecoveryReport, stateOf } from './recovery.js'
 
 const openChannel = channel('stonelog:open')
 const poisonedChannel = channel('stonelog:poisoned')
@@ -62,9 +62,8 @@ function summary(report: RecoveryReport): string {
     report.lastLsn < report.firstLsn
       ? 'no records'
       : `records ${report.firstLsn} to ${report.lastLsn}`
-  const ended = report.closed ? 'closed properly' : 'not closed properly'
   const cut = report.truncatedBytes > 0 ? `, ${report.truncatedBytes} bytes cut` : ''
-  return `opened, ${report.verdict}, ${ended}: ${kept}${cut}, epoch ${report.epoch}`
+  return `opened, ${report.verdict}, ${stateOf(report)}: ${kept}${cut}, epoch ${report.epoch}`
 }
 
 /** Publishes an {@link OpenMessage} on `stonelog:open`; tells the logger what recovery did. */

@@ -1,8 +1,9 @@
 // `stonelog/opentelemetry`: statistics for the metrics API of OpenTelemetry. The meter is taken by
 // shape, so that stonelog depends on no version of it.
-import { METRICS, type Sample, statsOf, sumSeconds, TIMINGS } from './metrics.js'
+import { METRICS, type Sample, sumSeconds, TIMINGS } from './metrics.js'
 import type { WalStats } from './stats.js'
 import type { Wal } from './wal.js'
+import { WatchedLogs } from './watched-logs.js'
 
 /** Takes the values of a collection: `BatchObservableResult` of `@opentelemetry/api`. */
 export interface OpenTelemetryObserver<Instrument> {
@@ -67,13 +68,27 @@ function makeRows<Instrument>(meter: OpenTelemetryMeter<Instrument>): Row<Instru
   return rows
 }
 
+const watchedBy = new WeakMap<object, WatchedLogs>()
+
+/** The logs of a meter. */
+function logsOf<Instrument>(meter: object, rows: Row<Instrument>[]): WatchedLogs {
+  // Without an SDK the API has one meter for everybody, with one instrument for all counters:
+  // nobody collects, and logs of different meters do not meet.
+  if (rows[0]!.instrument === rows[1]!.instrument) return new WatchedLogs()
+  const logs = watchedBy.get(meter) ?? new WatchedLogs()
+  watchedBy.set(meter, logs)
+  return logs
+}
+
 /**
  * Adds a log to a meter of OpenTelemetry: `stonelog.records`, `stonelog.write.time` and the other
  * statistics, taken at each collection. Several logs are told apart by their attributes. A log that
- * was closed reports nothing any more.
+ * was closed reports nothing any more; its attributes are free again. The same log under the same
+ * attributes is reported once, however often it is added, until every call is undone.
  * @param meter of `@opentelemetry/api`
  * @param attributes for example `{ log: 'orders' }`. Default: none
  * @returns call it to end the reports
+ * @throws {WalError} WAL_BAD_ARGUMENT if another open log has these attributes in this meter
  */
 export function watchWal<Instrument>(
   meter: OpenTelemetryMeter<Instrument>,
@@ -81,16 +96,21 @@ export function watchWal<Instrument>(
   attributes: Record<string, string> = {},
 ): () => void {
   const rows = makeRows(meter)
+  const logs = logsOf(meter, rows)
+  const entry = logs.add(wal, attributes)
   const instruments = rows.map(({ instrument }) => instrument)
   const report = (observer: OpenTelemetryObserver<Instrument>) => {
-    const stats = statsOf(wal)
+    const stats = logs.statsOf(entry)
     if (stats === undefined) return
     for (const { instrument, samples } of rows) {
       for (const { labels, value } of samples(stats, wal)) {
-        observer.observe(instrument, value, { ...attributes, ...labels })
+        observer.observe(instrument, value, { ...entry.labels, ...labels })
       }
     }
   }
   meter.addBatchObservableCallback(report, instruments)
-  return () => meter.removeBatchObservableCallback(report, instruments)
+  return () => {
+    logs.drop(entry)
+    meter.removeBatchObservableCallback(report, instruments)
+  }
 }

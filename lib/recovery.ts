@@ -58,7 +58,7 @@ export interface LostRange {
 export interface RecoveryReport {
   /** What the evidence proves about the end of the log. */
   verdict: Verdict
-  /** Whether the log had been closed properly. */
+  /** Whether the log had been closed properly: not so while it is open, nor of a new one. */
   closed: boolean
   /** Whether a writer had the log open meanwhile. */
   live: boolean
@@ -87,6 +87,17 @@ export interface RecoveryReport {
 export interface VerifyReport extends RecoveryReport {
   /** Records that can be read in order, up to the first damage. */
   records: number
+}
+
+/**
+ * In words, how the log was found. One that is open has not been closed yet, and one that nobody
+ * has begun never had to be; of every other one that was not closed its last segment was scanned.
+ */
+export function stateOf({ verdict, closed, live, lastLsn, scanned }: RecoveryReport): string {
+  if (live) return 'open by a writer'
+  if (closed) return 'closed properly'
+  const isNew = verdict === 'clean' && lastLsn === 0 && scanned.segments === 0
+  return isNew ? 'new' : 'not closed properly'
 }
 
 /** Converts native's report. */

@@ -29,7 +29,8 @@ export interface Latency {
 
 /**
  * Counters since the log was opened by this process; all handles and threads of the process
- * together.
+ * together. A handle that only reads counts nothing: of it `io`, the path that a writer would have
+ * here but for `direct`, which says how it reads, and `segments.live` are told.
  */
 export interface WalStats {
   /** Records given an LSN. */

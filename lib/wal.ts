@@ -48,6 +48,9 @@ export interface BatchLsns {
   last: number
 }
 
+/** Known to {@link Wal.open} alone: what JavaScript makes with `new` would be no log. */
+const OPENED = Symbol('opened')
+
 const enum State {
   writable,
   readOnly,
@@ -89,7 +92,10 @@ export class Wal {
   /** The getters' values once the handle is being given back. */
   #final: { firstLsn: number; lastLsn: number; durableLsn: number; epoch: number } | undefined
 
-  private constructor(log: OpenedLog) {
+  private constructor(log: OpenedLog, by: typeof OPENED) {
+    if (by !== OPENED) {
+      throw badArgument('new Wal() makes no log; open one with `await Wal.open(directory)`')
+    }
     this.recovery = log.recovery
     this.directory = log.directory
     this.#log = log
@@ -114,7 +120,7 @@ export class Wal {
    *   WAL_NO_NATIVE
    */
   static open(directory: string | URL, options?: WalOptions): Promise<Wal> {
-    return openLog(directory, options, (log) => new Wal(log))
+    return openLog(directory, options, (log) => new Wal(log, OPENED))
   }
 
   /**
@@ -230,8 +236,10 @@ export class Wal {
 
   /**
    * Waits until the queue is below half of `queueBytes` and space is prepared: then go on after
-   * WAL_BACKPRESSURE or WAL_NO_SPACE.
-   * @throws {WalError} WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY
+   * WAL_BACKPRESSURE or WAL_NO_SPACE. Where there is no space it waits as long as the disk is full:
+   * a service that would rather fail puts a time limit around it.
+   * @throws {WalError} WAL_POISONED, WAL_CLOSED, WAL_READ_ONLY; WAL_IO if no segment can be made
+   *   for another reason than want of space
    */
   async ready(): Promise<void> {
     if (this.#state !== State.writable) throw this.#stateError('waiting for the queue')

@@ -11,6 +11,7 @@ const USAGE = `usage: stonelog append DIR                    append each line of
                                               prints the last durable LSN
        stonelog cat DIR [--from N] [--to N]   print each record and a newline
        stonelog verify DIR [--json]           scan everything and report, changing nothing
+       stonelog --help | --version            also behind a command
 exit codes: 0 clean or torn tail, 1 corrupt, 2 usage, 3 cannot read or open
 `
 
@@ -20,16 +21,21 @@ function version(): string {
   return createRequire(import.meta.url)('../../package.json').version
 }
 
+/** What is asked for instead of a command, wherever it stands; behind `--` nothing is an option. */
+function question(args: string[]): string | undefined {
+  const end = args.indexOf('--')
+  const options = end === -1 ? args : args.slice(0, end)
+  if (args[0] === 'help' || options.includes('--help') || options.includes('-h')) return USAGE
+  return options.includes('--version') ? `${version()}\n` : undefined
+}
+
 async function run(args: string[]): Promise<Exit> {
+  const asked = question(args)
+  if (asked !== undefined) {
+    process.stdout.write(asked)
+    return Exit.ok
+  }
   const [command, ...rest] = args
-  if (command === '--help' || command === 'help') {
-    process.stdout.write(USAGE)
-    return Exit.ok
-  }
-  if (command === '--version') {
-    process.stdout.write(`${version()}\n`)
-    return Exit.ok
-  }
   const chosen = command === undefined ? undefined : COMMANDS[command]
   if (chosen === undefined || !Object.hasOwn(COMMANDS, command!)) {
     throw new UsageError(command === undefined ? 'no command given' : `unknown command ${command}`)

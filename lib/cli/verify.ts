@@ -1,14 +1,13 @@
 // `stonelog verify DIR`: scans everything, changes nothing, reports.
-import type { VerifyReport } from '../recovery.js'
+import { stateOf, type VerifyReport } from '../recovery.js'
 import { Wal } from '../wal.js'
 import { Exit, parseCommand } from './exit.js'
 
 function describe(report: VerifyReport): string {
-  const { verdict, closed, live, firstLsn, lastLsn, epoch, scanned } = report
+  const { verdict, firstLsn, lastLsn, epoch, scanned } = report
   const range = lastLsn < firstLsn ? 'empty' : `LSN ${firstLsn} to ${lastLsn}`
-  const state = live ? 'open by a writer' : closed ? 'closed properly' : 'not closed properly'
   const lines = [
-    `verdict    ${verdict} (${state})`,
+    `verdict    ${verdict} (${stateOf(report)})`,
     `records    ${report.records} (${range}), epoch ${epoch}`,
     `scanned    ${scanned.segments} segments, ${scanned.bytes} bytes in ${report.durationMs} ms`,
   ]

@@ -50,11 +50,8 @@ void open_log(const Ref<Channel>& channel, const driver::OpenOptions& options, O
                        ? driver::ReadOnlyLog::open(fs, options, &read_only, &answer->report)
                        : driver::open_shared(fs, options, &log, &answer->report);
   if (!answer->status.ok()) return;
-  // For stats only: what the log found out itself stays inside it.
-  io::Probe probe;
-  (void)fs.probe(options.directory, options.direct_io, false, &probe);
   answer->max_record_bytes = (log == nullptr ? options : log->options()).max_record_bytes;
-  answer->opened = Ref<Handle>(new Handle(channel, log, read_only, probe));
+  answer->opened = Ref<Handle>(new Handle(channel, log, read_only));
 }
 
 // On this thread if need be: opening has left a thread behind, so this is no more than a safeguard.

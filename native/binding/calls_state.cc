@@ -76,20 +76,14 @@ napi_value epoch(napi_env env, napi_callback_info info) {
   return number(env, log == nullptr ? handle->read_only->epoch() : log->epoch());
 }
 
-// (handle). Of a log that is open for reading only all counters are 0.
+// (handle). Of a log that is open for reading only all counters are 0, levels and the path are not.
 napi_value stats(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   if (!arguments.ok) return nullptr;
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   if (handle == nullptr) return arguments.refuse();
-  driver::LogStats stats;
-  if (handle->log != nullptr) {
-    stats = handle->log->stats(&handle->session);
-  } else {
-    stats.direct = handle->probe.direct;
-    stats.file_system = handle->probe.file_system;
-    stats.io_reason = handle->probe.reason;
-  }
+  const driver::LogStats stats =
+      handle->log == nullptr ? handle->read_only->stats() : handle->log->stats(&handle->session);
   Object out(env);
   set_counters(&out, stats.counters);
   out.set("pendingBytes", stats.pending_bytes);

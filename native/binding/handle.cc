@@ -18,11 +18,9 @@ driver::Source* source_of(driver::Log* log, driver::ReadOnlyLog* read_only) {
 
 }  // namespace
 
-Handle::Handle(Ref<Channel> channel, driver::Log* writable, driver::ReadOnlyLog* readable,
-               const io::Probe& found)
+Handle::Handle(Ref<Channel> channel, driver::Log* writable, driver::ReadOnlyLog* readable)
     : log(writable),
       read_only(readable),
-      probe(found),
       source_(source_of(writable, readable)),
       channel_(std::move(channel)),
       refreshed_ns_(driver::now_ns()) {

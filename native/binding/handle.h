@@ -19,8 +19,7 @@ namespace stonelog::binding {
 class Handle final : public Counted<Handle>, public driver::Listener {
  public:
   // Takes over a log of open_shared(), or one of ReadOnlyLog::open(); the other one is null.
-  Handle(Ref<Channel> channel, driver::Log* log, driver::ReadOnlyLog* read_only,
-         const io::Probe& probe);
+  Handle(Ref<Channel> channel, driver::Log* log, driver::ReadOnlyLog* read_only);
   ~Handle() override;
 
   // On the event loop's thread: the handle is known by `id` and told what happens from now on.
@@ -45,7 +44,6 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   // --- The event loop's thread only.
   driver::Log* const log;                // null if read-only
   driver::ReadOnlyLog* const read_only;  // null if writable
-  const io::Probe probe;
   driver::Log::Session session;
   int32_t id = 0;
   bool closing = false;  // close was asked for: every other call is refused

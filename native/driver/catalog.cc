@@ -31,6 +31,21 @@ SegmentEntry* Catalog::after(uint64_t sequence) {
   return at == entries_.end() ? nullptr : &*at;
 }
 
+ReadStart Catalog::start_of(uint64_t lsn, const format::ControlState& state) {
+  ReadStart start;
+  start.lsn = lsn == 0 ? state.first_lsn : lsn;
+  start.place = ReadStart::Place::unmade;
+  if (entries_.empty()) return start;
+  const SegmentEntry* const held = holding(start.lsn);
+  const SegmentEntry& entry = held == nullptr ? entries_.front() : *held;
+  start.segment = {entry, &entry != &entries_.back()};
+  start.place = held != nullptr ? ReadStart::Place::segment
+                : format::is_hole(state.holes, start.lsn, entry.first_lsn - 1)
+                    ? ReadStart::Place::hole
+                    : ReadStart::Place::nowhere;
+  return start;
+}
+
 std::vector<SegmentEntry> Catalog::release_before(uint64_t sequence) {
   const auto keep = std::lower_bound(entries_.begin(), entries_.end(), sequence, sequence_below);
   std::vector<SegmentEntry> out(entries_.begin(), keep);

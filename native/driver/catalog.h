@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "driver/source.h"
 #include "log/recovery.h"
 
 namespace stonelog::driver {
@@ -19,6 +20,8 @@ class Catalog {
   // The last segment whose first LSN is not above `lsn`; null if all are above.
   log::SegmentEntry* holding(uint64_t lsn);
   log::SegmentEntry* after(uint64_t sequence);
+  // Where a reader of `lsn` begins in a log of which these are all segments.
+  ReadStart start_of(uint64_t lsn, const format::ControlState& state);
   // Removes the segments below `sequence` and returns them.
   std::vector<log::SegmentEntry> release_before(uint64_t sequence);
 

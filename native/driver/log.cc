@@ -95,6 +95,7 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
   if (probe_.async_dsync) async_ = fs_.async_write();
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
+  prepare_failure_ = start.shortage;
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());
   shown_durable_lsn_.store(engine_->durable_lsn(), std::memory_order_release);
   return start_threads();

@@ -80,6 +80,14 @@ struct LogStats {
   Histogram queue;  // first record admitted until submitted
   Histogram write;  // the device's write, flush included
   Histogram sync;
+
+  void show_path(const io::Probe& probe) {
+    direct = probe.direct;
+    dsync = probe.dsync_trusted;
+    reserves = probe.reserves;
+    file_system = probe.file_system;
+    io_reason = probe.reason;
+  }
 };
 
 class Log final : public Source {
@@ -141,6 +149,7 @@ class Log final : public Source {
   io::FileSystem& file_system() override { return fs_; }
   std::string segment_path(uint64_t sequence) const override;
   bool direct() const override { return probe_.direct; }
+  ReadStart start_of(uint64_t lsn) override;
   bool segment_holding(uint64_t lsn, ReadableSegment* out) override;
   bool segment_now(uint64_t sequence, ReadableSegment* out) override;
   bool segment_after(uint64_t sequence, ReadableSegment* out) override;
@@ -213,6 +222,8 @@ class Log final : public Source {
   void remove_unused();
   log::SegmentEntry entry_of(const log::Engine::Live& live) const;
   bool readable(log::SegmentEntry* entry, ReadableSegment* out);
+  bool find_holding(uint64_t lsn, ReadableSegment* out);
+  bool find_after(uint64_t sequence, ReadableSegment* out);
   uint64_t finish_append(Session* session, uint64_t lsn, Code code);
   uint64_t grant_lease(Session* session);
   void note_appender(const Session* session);

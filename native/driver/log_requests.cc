@@ -344,12 +344,8 @@ LogStats Log::stats(Session* session) {
   out.zeroed_bytes = zeroed_bytes_;
   out.wakes = wakes_;
   out.begun = begun_count_;
-  out.direct = probe_.direct;
-  out.dsync = probe_.dsync_trusted;
-  out.reserves = probe_.reserves;
+  out.show_path(probe_);
   out.poisoned = engine_->poisoned();
-  out.file_system = probe_.file_system;
-  out.io_reason = probe_.reason;
   out.queue = queue_latency_;
   out.write = write_latency_;
   out.sync = sync_latency_;
@@ -374,8 +370,7 @@ bool Log::readable(log::SegmentEntry* entry, ReadableSegment* out) {
   return true;
 }
 
-bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
-  const std::lock_guard<WakingMutex> guard(mutex_);
+bool Log::find_holding(uint64_t lsn, ReadableSegment* out) {
   const std::vector<Engine::Live> live = engine_->live();
   for (size_t i = live.size(); i-- > 0;) {
     if (lsn >= live[i].first_lsn) {
@@ -384,6 +379,36 @@ bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
     }
   }
   return readable(catalog_.holding(lsn), out);
+}
+
+bool Log::find_after(uint64_t sequence, ReadableSegment* out) {
+  if (readable(catalog_.after(sequence), out)) return true;
+  for (const Engine::Live& live : engine_->live()) {
+    if (live.sequence > sequence) {
+      *out = {entry_of(live), live.final};
+      return true;
+    }
+  }
+  return false;
+}
+
+ReadStart Log::start_of(uint64_t lsn) {
+  const std::lock_guard<WakingMutex> guard(mutex_);
+  const format::ControlState& state = engine_->state();
+  ReadStart start;
+  start.lsn = lsn == 0 ? state.first_lsn : lsn;
+  if (find_holding(start.lsn, &start.segment)) {
+    start.place = ReadStart::Place::segment;
+  } else if (find_after(0, &start.segment) &&
+             format::is_hole(state.holes, start.lsn, start.segment.entry.first_lsn - 1)) {
+    start.place = ReadStart::Place::hole;
+  }
+  return start;
+}
+
+bool Log::segment_holding(uint64_t lsn, ReadableSegment* out) {
+  const std::lock_guard<WakingMutex> guard(mutex_);
+  return find_holding(lsn, out);
 }
 
 bool Log::segment_now(uint64_t sequence, ReadableSegment* out) {
@@ -399,14 +424,7 @@ bool Log::segment_now(uint64_t sequence, ReadableSegment* out) {
 
 bool Log::segment_after(uint64_t sequence, ReadableSegment* out) {
   const std::lock_guard<WakingMutex> guard(mutex_);
-  if (readable(catalog_.after(sequence), out)) return true;
-  for (const Engine::Live& live : engine_->live()) {
-    if (live.sequence > sequence) {
-      *out = {entry_of(live), live.final};
-      return true;
-    }
-  }
-  return false;
+  return find_after(sequence, out);
 }
 
 }  // namespace stonelog::driver

@@ -112,6 +112,14 @@ Status ReadOnlyLog::refresh() {
   return look(&report);
 }
 
+ReadStart ReadOnlyLog::start_of(uint64_t lsn) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  ReadStart start = catalog_.start_of(lsn, state_);
+  if (start.place == ReadStart::Place::unmade && durable_lsn_ > 0)
+    start.place = ReadStart::Place::gone;
+  return start;
+}
+
 bool ReadOnlyLog::segment_holding(uint64_t lsn, ReadableSegment* out) {
   const std::lock_guard<std::mutex> guard(mutex_);
   const log::SegmentEntry* entry = catalog_.holding(lsn);
@@ -149,6 +157,14 @@ uint64_t ReadOnlyLog::durable_lsn() {
 uint64_t ReadOnlyLog::epoch() {
   const std::lock_guard<std::mutex> guard(mutex_);
   return state_.epoch.number;
+}
+
+LogStats ReadOnlyLog::stats() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  LogStats out;
+  out.segments = catalog_.entries().size();
+  out.show_path(probe_);
+  return out;
 }
 
 std::vector<format::Hole> ReadOnlyLog::holes() {

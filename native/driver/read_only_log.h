@@ -17,10 +17,13 @@ class ReadOnlyLog final : public Source {
                      log::RecoveryReport* report);
 
   uint64_t epoch();
+  // Levels and the path to the device; nothing is counted, since nothing is written.
+  LogStats stats();
 
   io::FileSystem& file_system() override { return fs_; }
   std::string segment_path(uint64_t sequence) const override;
   bool direct() const override { return probe_.direct; }
+  ReadStart start_of(uint64_t lsn) override;
   bool segment_holding(uint64_t lsn, ReadableSegment* out) override;
   bool segment_now(uint64_t sequence, ReadableSegment* out) override;
   bool segment_after(uint64_t sequence, ReadableSegment* out) override;

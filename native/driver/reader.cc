@@ -133,24 +133,17 @@ Status Reader::start_in(const GroupPlace& place) {
 
 // Positions on the group that holds next_lsn_.
 Status Reader::find_start() {
-  if (next_lsn_ == 0) next_lsn_ = source_->first_lsn();
-  ReadableSegment segment;
-  bool found = source_->segment_holding(next_lsn_, &segment);
-  if (!found && source_->segment_after(0, &segment) && segment.entry.first_lsn <= next_lsn_)
-    found = source_->segment_holding(next_lsn_, &segment);  // made meanwhile
-  if (!found) {
-    // A directory in which another process has not made a log yet.
-    const bool none = !source_->segment_after(0, &segment);
-    if (none && source_->durable_lsn() == 0 && source_->first_lsn() <= next_lsn_) return {};
-    // Before the first segment there may be a known hole.
-    if (none || segment.entry.first_lsn <= next_lsn_ ||
-        !format::is_hole(source_->holes(), next_lsn_, segment.entry.first_lsn - 1)) {
-      return released();
-    }
-    front_hole_ = {next_lsn_, segment.entry.first_lsn - 1};
-    next_lsn_ = segment.entry.first_lsn;
+  const ReadStart start = source_->start_of(next_lsn_);
+  if (start.place == ReadStart::Place::unmade) return {};  // asked again with the next slab
+  next_lsn_ = start.lsn;
+  if (start.place == ReadStart::Place::nowhere) return released();
+  if (start.place == ReadStart::Place::gone)
+    return Status::of(Code::not_found, "the log's files were deleted or moved");
+  if (start.place == ReadStart::Place::hole) {
+    front_hole_ = {next_lsn_, start.segment.entry.first_lsn - 1};
+    next_lsn_ = start.segment.entry.first_lsn;
   }
-  Status status = open_segment(segment);
+  Status status = open_segment(start.segment);
   if (!status.ok()) return status;
   if (next_lsn_ > segment_.entry.first_lsn) {
     std::optional<GroupPlace> place;

@@ -19,12 +19,29 @@ struct ReadableSegment {
   bool final = false;  // nothing will be added
 };
 
+// Where a reader begins. All of it is of one moment: whoever asks for it piece by piece beside a
+// writer that makes, or releases, what it asks about gets answers that contradict each other, and
+// takes a log that has just been made for one that was released.
+struct ReadStart {
+  enum class Place : uint8_t {
+    segment,  // `segment` holds the LSN, or is the last one if that lies beyond
+    hole,     // known to be missing up to the first LSN of `segment`
+    nowhere,  // released
+    unmade,   // there is no log here yet
+    gone,     // there was one: its files were deleted or moved
+  };
+  Place place = Place::nowhere;
+  uint64_t lsn = 0;  // that was asked for; the first one, if that was 0
+  ReadableSegment segment;
+};
+
 class Source {
  public:
   virtual ~Source() = default;
   virtual io::FileSystem& file_system() = 0;
   virtual std::string segment_path(uint64_t sequence) const = 0;
   virtual bool direct() const = 0;
+  virtual ReadStart start_of(uint64_t lsn) = 0;  // 0: the first there is
   // The segment that holds `lsn`, or the last one if that lies beyond; false if there is none that
   // could, because it was released.
   virtual bool segment_holding(uint64_t lsn, ReadableSegment* out) = 0;

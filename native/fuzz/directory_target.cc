@@ -58,6 +58,9 @@ class ExaminedLog final : public driver::Source {
     return std::string(kDirectory) + "/" + log::segment_name(sequence);
   }
   bool direct() const override { return false; }
+  driver::ReadStart start_of(uint64_t lsn) override {
+    return catalog_.start_of(lsn, examination_.state);
+  }
   bool segment_holding(uint64_t lsn, driver::ReadableSegment* out) override {
     return found(catalog_.holding(lsn), out);
   }

@@ -56,6 +56,8 @@ Engine::Engine(const EngineOptions& options, uint8_t* ring, uint8_t* seal_block,
       last_checksum_(start.checksum),
       next_sequence_(start.segment.sequence + 1),
       last_append_ns_(now_ns) {
+  // Known before the first attempt of this life: its own first refusal tells it, too.
+  if (!start.shortage.ok()) prepare_code_ = start.shortage.code;
   Segment segment;
   segment.place = start.segment;
   segment.first_lsn = start.last_lsn + 1;

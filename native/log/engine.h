@@ -81,6 +81,7 @@ struct LifeStart {
   uint64_t last_lsn = 0;
   uint64_t end = 0;       // bytes, behind the start group
   uint32_t checksum = 0;  // of the start group
+  Status shortage;        // why the segment takes no records: there was no space for a whole one
 };
 
 // One record as it is admitted. The payload's sum is computed by the caller, outside of any lock.

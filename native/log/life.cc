@@ -1,6 +1,7 @@
 #include "log/life.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 #include "log/quarantine.h"
@@ -63,6 +64,12 @@ void begin_epoch(io::FileSystem& fs, uint64_t last_lsn, uint64_t highest,
   state->epoch.first_lsn = last_lsn + 1;
 }
 
+const char* shortage_text(int error) {
+  if (error == EFBIG) return "the process may not write files of that size";
+  if (error == EDQUOT) return "the quota is used up";
+  return "the disk is full";
+}
+
 }  // namespace
 
 Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* examination,
@@ -111,6 +118,7 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
     status = make_segment(fs, spec, &made, &fatal);
   }
   if (status.code == Code::no_space) {
+    start->shortage = status;
     // On a full disk a life begins small: nothing can be appended yet, but truncateBefore can make
     // room.
     spec.file_bytes = format::group_file_bytes(content.stream().size(), spec.block_bytes) +
@@ -118,8 +126,8 @@ Status begin_life(io::FileSystem& fs, const LifeOptions& options, Examination* e
     spec.first_piece_bytes = spec.file_bytes;
     status = make_segment(fs, spec, &made, &fatal);
     if (status.ok()) {
-      examination->report.events.push_back(
-          "the disk is full: opened with a segment that takes no records yet");
+      examination->report.events.push_back(std::string(shortage_text(start->shortage.error)) +
+                                           ": opened with a segment that takes no records yet");
     }
   }
   if (!status.ok()) return status;

@@ -348,6 +348,7 @@ Status Examiner::run() {
   if (out_->empty) {
     out_->leftover = temporary_;
     out_->report.row = kRecoveryTable.back().name;
+    out_->report.live = policy_.live;
     return {};
   }
   find_chain();

@@ -318,6 +318,21 @@ TEST_CASE("driver: reader beside a writer") {
   reader->release();
 }
 
+// ensures that a log of which its writer holds no more than the lock yet is said to be live.
+TEST_CASE("driver: a look at a log that is being made") {
+  Fixture f;
+  bool created = false;
+  REQUIRE(f.fs.make_directory(f.options.directory, &created).ok());
+  std::unique_ptr<Lock> lock;
+  REQUIRE(f.fs.lock(f.options.directory + "/" + log::kLockName, 0600, &lock).ok());
+  log::RecoveryReport report;
+  REQUIRE(verify(f.fs, f.options.directory, DirectIo::automatic, &report).ok());
+  CHECK(report.live);
+  lock.reset();
+  REQUIRE(verify(f.fs, f.options.directory, DirectIo::automatic, &report).ok());
+  CHECK(!report.live);
+}
+
 // ensures that an idle log costs nothing: no wakes, no writes. Preparing segments ends some time
 // after the last append, later on a busy machine.
 TEST_CASE("driver: idle") {

@@ -141,6 +141,31 @@ TEST_CASE("preparation: a wait for space ends when preparing fails for another r
   CHECK(status.error == EIO);
 }
 
+// ensures that a log that had to begin small for want of space refuses for that reason from the
+// first append on, and not for being in a hurry while the first whole segment is tried.
+TEST_CASE("preparation: the first refusal of a log that was opened on a full disk") {
+  Directory directory;
+  FaultFileSystem fs{posix_file_system()};
+  std::unique_ptr<OpenLog> open;
+  std::atomic<int> reserves{0};
+  // The segment that is too large, the small one, then the preparer's.
+  Hang hang(fs, [&](Operation operation, const std::string&) {
+    return operation == Operation::reserve && ++reserves > 2;
+  });
+  fs.add({.operation = Operation::reserve, .error = EFBIG});
+  open = std::make_unique<OpenLog>(fs, small_options(directory / "log"));
+  REQUIRE(open->status.ok());
+  REQUIRE(open->report.events.size() == 1);
+  CHECK(open->report.events[0].find("files of that size: opened with") != std::string::npos);
+  REQUIRE(open->wait_for([&] { return hang.hung() > 0; }));
+  Code code = Code::ok;
+  CHECK(open->append("x", &code) == 0);
+  CHECK(code == Code::no_space);
+  CHECK(open->session.refusal.error == EFBIG);
+  hang.release();
+  REQUIRE(open->wait_for([&] { return open->append_sync("x") == 1; }));
+}
+
 // ensures that a segment that is sealed and released while the preparer looks whether the files are
 // in place is not taken for one that somebody else moved.
 TEST_CASE("preparation: a segment is released during the look at the files in use") {

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <functional>
 
 #include "log_fixture.h"
 
@@ -56,6 +58,50 @@ struct Fixture {
       }
     }
   }
+};
+
+// What a reader asks of a log for reading only; before the n-th question it has been looked at
+// again.
+class LookedAtMeanwhile final : public Source {
+ public:
+  LookedAtMeanwhile(ReadOnlyLog* log, int before, std::function<void()> make)
+      : log_(log), before_(before), make_(std::move(make)) {}
+  ~LookedAtMeanwhile() override { log_->release(); }
+  bool looked() const { return before_ < 0; }
+
+  io::FileSystem& file_system() override { return log_->file_system(); }
+  std::string segment_path(uint64_t sequence) const override {
+    return log_->segment_path(sequence);
+  }
+  bool direct() const override { return log_->direct(); }
+  ReadStart start_of(uint64_t lsn) override { return after_look()->start_of(lsn); }
+  bool segment_holding(uint64_t lsn, ReadableSegment* out) override {
+    return after_look()->segment_holding(lsn, out);
+  }
+  bool segment_now(uint64_t sequence, ReadableSegment* out) override {
+    return after_look()->segment_now(sequence, out);
+  }
+  bool segment_after(uint64_t sequence, ReadableSegment* out) override {
+    return after_look()->segment_after(sequence, out);
+  }
+  uint64_t first_lsn() override { return after_look()->first_lsn(); }
+  uint64_t durable_lsn() override { return after_look()->durable_lsn(); }
+  std::vector<format::Hole> holes() override { return after_look()->holes(); }
+  bool skips_damage() const override { return log_->skips_damage(); }
+  Status refresh() override { return after_look()->refresh(); }
+
+ private:
+  ReadOnlyLog* after_look() {
+    if (before_-- == 0) {
+      make_();
+      usleep(5000);  // a younger look would not be repeated
+      REQUIRE(log_->refresh().ok());
+    }
+    return log_;
+  }
+  ReadOnlyLog* const log_;
+  int before_;
+  const std::function<void()> make_;
 };
 
 }  // namespace
@@ -277,6 +323,41 @@ TEST_CASE("reader: the system refuses the threads that read ahead") {
     return 3;
   });
   if (result != cannot_try) CHECK(result == 0);
+}
+
+// ensures that a log that is made while a reader looks for its place in the empty directory is
+// never taken for one whose records were released, be it emptied by then or not.
+TEST_CASE("reader: a log is made while a reader finds its start") {
+  for (const bool emptied : {false, true}) {
+    for (int before = 0;; before++) {
+      CAPTURE(emptied);
+      CAPTURE(before);
+      Fixture f;
+      f.options.segment_bytes = 128 << 10;
+      f.options.max_record_bytes = 64 << 10;
+      REQUIRE(std::filesystem::create_directory(f.options.directory));
+      OpenOptions options = f.options;
+      options.read_only = true;
+      ReadOnlyLog* log = nullptr;
+      log::RecoveryReport report;
+      REQUIRE(ReadOnlyLog::open(f.fs, options, &log, &report).ok());
+      auto* source = new LookedAtMeanwhile(log, before, [&] {
+        OpenLog open(f.fs, f.options);
+        while (f.count < 300) f.append(open, "record");
+        REQUIRE(open.log->flush_and_wait().ok());
+        uint64_t first = 0;
+        if (emptied) REQUIRE(open.log->truncate_before(301, &first).ok());
+        REQUIRE(open.close().ok());
+      });
+      Status status;
+      const std::vector<std::string> records = OpenLog::read_from(source, 0, &status);
+      CHECK(status.ok());
+      CHECK((records.empty() || records.size() == (emptied ? 0 : 300)));
+      const bool looked = source->looked();
+      source->release();
+      if (!looked) break;
+    }
+  }
 }
 
 // ensures that memory is kept for a replay only while there is one.

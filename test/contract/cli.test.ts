@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
-import { damage, makeDirectory, makeLog, open, readTexts } from '../fixtures/log.js'
-import { makeTornLog, stonelog } from '../fixtures/process.js'
+import { damage, makeDirectory, makeLog, open, packageRoot, readTexts } from '../fixtures/log.js'
+import { makeKilledLog, makeTornLog, stonelog } from '../fixtures/process.js'
 
 describe('stonelog append', () => {
   it('makes each line a record and prints the last durable LSN', async () => {
@@ -68,6 +69,20 @@ describe('stonelog verify', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ verdict: 'clean', closed: true, records: 2 })
   })
 
+  it('says truly whether the log is open, new, closed or left open', async () => {
+    const state = async (directory: string) =>
+      (await stonelog(['verify', directory])).stdout.match(/^verdict +clean \((.*)\)$/m)?.[1]
+    const wal = await open()
+    expect(await state(wal.directory)).toBe('open by a writer') // live and empty
+    await wal.append('a')
+    expect(await state(wal.directory)).toBe('open by a writer')
+    await wal.close()
+    expect(await state(wal.directory)).toBe('closed properly')
+    expect(await state(makeDirectory())).toBe('new')
+    expect(await state(await makeKilledLog([]))).toBe('not closed properly')
+    expect(await state(await makeKilledLog(['a']))).toBe('not closed properly')
+  })
+
   it('of a damaged log exits with 1', async () => {
     const directory = await makeLog(['first payload', 'second payload'])
     damage(directory, 'first payload')
@@ -97,7 +112,32 @@ describe('exit codes', () => {
     expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/WAL_NOT_FOUND/) })
   })
 
-  it('of --help is 0', async () => {
-    expect(await stonelog(['--help'])).toMatchObject({ code: 0, stderr: '' })
+  it.each([
+    [['--help']],
+    [['-h']],
+    [['help']],
+    [['append', '--help']],
+    [['cat', '--help']],
+    [['cat', 'a', '-h']],
+    [['verify', '--json', '--help']],
+  ])('of %j is 0, and help goes to stdout', async (args) => {
+    expect(await stonelog(args)).toEqual({
+      code: 0,
+      signal: null,
+      stdout: expect.stringMatching(/^usage: stonelog append DIR/),
+      stderr: '',
+    })
+  })
+
+  it.each([[['--version']], [['append', '--version']]])('of %j is 0', async (args) => {
+    const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
+    expect(await stonelog(args)).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  it('of a directory called --help, behind --, is that of the command', async () => {
+    expect(await stonelog(['cat', '--', '--help'])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/WAL_NOT_FOUND/),
+    })
   })
 })

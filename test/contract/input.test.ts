@@ -1,4 +1,5 @@
 // What may be handed in, and memory that changes hands or size.
+import { Wal } from 'stonelog'
 import { expect, it } from 'vitest'
 import { expectCode, makeDirectory, open, readTexts } from '../fixtures/log.js'
 
@@ -25,6 +26,21 @@ it('memory that was transferred away is refused by every call, an empty record i
   }
   expect(wal.lastLsn).toBe(0)
   expect(await wal.append(new Uint8Array(0))).toBe(1)
+})
+
+it('new Wal() says to use Wal.open', async () => {
+  const Constructor = Wal as unknown as new (...args: unknown[]) => Wal
+  class Derived extends Constructor {}
+  const { recovery, directory } = await open()
+  for (const make of [
+    () => new Constructor(),
+    () => new Constructor(directory),
+    () => new Constructor({ recovery, directory, options: {} }),
+    () => new Derived(),
+  ]) {
+    const error = await expectCode(() => void make(), 'WAL_BAD_ARGUMENT')
+    expect(error.message).toMatch(/Wal\.open\(/)
+  }
 })
 
 it('a view of a resizable buffer counts as it is at the call', async () => {

@@ -1,15 +1,16 @@
 // The statistics in the libraries that services collect metrics with.
+import { type Meter, metrics } from '@opentelemetry/api'
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
-import { Registry } from 'prom-client'
+import { Gauge, Registry } from 'prom-client'
 import { watchWal as watchByMeter } from 'stonelog/opentelemetry'
 import { watchWal } from 'stonelog/prometheus'
-import { describe, expect, it } from 'vitest'
-import { makeDirectory, open } from '../fixtures/log.js'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { expectCode, open } from '../fixtures/log.js'
 
 /** The value of one line of a scrape. */
 const valueIn = (scrape: string, series: string) => {
@@ -56,6 +57,61 @@ describe('a scrape of prom-client', () => {
     expect(sum).toBeLessThanOrEqual((meanMicros * count) / 1e6 + 1e-9)
   })
 
+  it('has a log once, however often it is watched', async () => {
+    const wal = await open()
+    const registry = new Registry()
+    const stops = [
+      watchWal(registry, wal, { log: 'orders', zone: 'a' }),
+      watchWal(registry, wal, { zone: 'a', log: 'orders' }),
+      watchWal(registry, wal, { log: 'orders', zone: 'b' }),
+    ]
+    await wal.append('a')
+    const series = async () => {
+      const scrape = await registry.metrics()
+      const lines = scrape.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+      expect(new Set(lines.map((line) => line.split(' ')[0])).size).toBe(lines.length)
+      return [...scrape.matchAll(/^stonelog_records_total\{(.+)\} 1$/gm)].map(([, found]) => found)
+    }
+    expect(await series()).toEqual(['log="orders",zone="a"', 'log="orders",zone="b"'])
+    stops[0]!()
+    expect((await series()).sort()).toEqual(['log="orders",zone="b"', 'zone="a",log="orders"'])
+    stops[1]!()
+    expect(await series()).toEqual(['log="orders",zone="b"'])
+  })
+
+  it('refuses a second log under the labels of one that is open', async () => {
+    const [first, second] = [await open(), await open()]
+    for (const labels of [undefined, { log: 'orders' }]) {
+      const registry = new Registry()
+      watchWal(registry, first, labels)
+      const error = await expectCode(() => watchWal(registry, second, labels), 'WAL_BAD_ARGUMENT')
+      expect(error.message).toContain(first.directory)
+      expect(error.message).toMatch(/labels of its own/)
+    }
+    const registry = new Registry()
+    watchWal(registry, first)
+    await first.close()
+    watchWal(registry, second)
+    await second.append('a')
+    expect(valueIn(await registry.metrics(), 'stonelog_records_total')).toBe(1)
+  })
+
+  it('begins anew in a cleared registry, and names what is in the way in another', async () => {
+    const [first, second] = [await open(), await open()]
+    const registry = new Registry()
+    watchWal(registry, first)
+    registry.clear()
+    watchWal(registry, second)
+    await second.append('a')
+    expect(valueIn(await registry.metrics(), 'stonelog_records_total')).toBe(1)
+
+    const taken = new Registry()
+    new Gauge({ name: 'stonelog_last_lsn', help: 'mine', registers: [taken] })
+    const error = await expectCode(() => watchWal(taken, first), 'WAL_BAD_ARGUMENT')
+    expect(error.message).toMatch(/stonelog_last_lsn/)
+    expect(taken.getMetricsAsArray()).toHaveLength(1)
+  })
+
   it('drops a log that was closed or is not watched any more', async () => {
     const [closed, dropped, kept] = [await open(), await open(), await open()]
     const registry = new Registry()
@@ -70,22 +126,28 @@ describe('a scrape of prom-client', () => {
 })
 
 describe('a collection of OpenTelemetry', () => {
-  it('has the counters of a log until it is closed', async () => {
+  const makeMeter = () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
     const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
     const provider = new MeterProvider({ readers: [reader] })
+    onTestFinished(() => provider.shutdown())
     const collect = async () => {
       exporter.reset()
       await provider.forceFlush()
-      const metrics = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)
+      const collected = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)
       return new Map(
-        metrics
+        collected
           .flatMap((scope) => scope.metrics)
           .map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints]),
       )
     }
-    const wal = await open(makeDirectory())
-    const stop = watchByMeter(provider.getMeter('test'), wal, { log: 'orders' })
+    return { meter: provider.getMeter('test'), collect }
+  }
+
+  it('has the counters of a log until it is closed', async () => {
+    const { meter, collect } = makeMeter()
+    const wal = await open()
+    const stop = watchByMeter(meter, wal, { log: 'orders' })
     await wal.append('abc')
 
     const values = await collect()
@@ -102,6 +164,48 @@ describe('a collection of OpenTelemetry', () => {
     await wal.close()
     await collect()
     stop()
-    await provider.shutdown()
+  })
+
+  it('that nobody makes, without an SDK, refuses no log', async () => {
+    const [orders, clicks] = [await open(), await open()]
+    watchByMeter(metrics.getMeter('orders'), orders)
+    watchByMeter(metrics.getMeter('clicks'), clicks)
+  })
+
+  it('has a log once until each watch is undone, and no other under its attributes', async () => {
+    const { meter } = makeMeter()
+    const observed = new Map<object, number[]>()
+    let collect = () => {}
+    // The reports themselves: the library makes one value of two.
+    const counting = Object.assign(Object.create(meter), {
+      addBatchObservableCallback: (report: (observer: object) => void) => {
+        const before = collect
+        collect = () => {
+          before()
+          report({
+            observe: (instrument: object, value: number) =>
+              observed.set(instrument, [...(observed.get(instrument) ?? []), value]),
+          })
+        }
+      },
+      removeBatchObservableCallback: () => {},
+    }) as Meter
+    const [wal, other] = [await open(), await open()]
+    const stops = [watchByMeter(counting, wal), watchByMeter(counting, wal)]
+    const error = await expectCode(() => watchByMeter(counting, other), 'WAL_BAD_ARGUMENT')
+    expect(error.message).toContain(wal.directory)
+    const reports = () => {
+      observed.clear()
+      collect()
+      return observed.size
+    }
+    const all = reports()
+    expect(all).toBeGreaterThan(0)
+    stops[0]!()
+    expect(reports()).toBe(all)
+    stops[1]!()
+    expect(reports()).toBe(0)
+    watchByMeter(counting, other)
+    expect(reports()).toBe(all)
   })
 })

@@ -147,6 +147,24 @@ describe('foreign files', () => {
   })
 })
 
+it('recovery tells the logger whether a log is new or was left open', async () => {
+  const lines: string[] = []
+  const write = (line: string) => void lines.push(line)
+  const logger = { info: write, warn: write, error: write }
+  const wal = await open(makeDirectory(), { logger })
+  expect(wal.recovery.closed).toBe(false)
+  await open(wal.directory, { logger, readOnly: true })
+  await wal.close()
+  await open(wal.directory, { logger, readOnly: true })
+  await open(await makeKilledLog([]), { logger, readOnly: true })
+  expect(lines.map((line) => line.match(/opened, clean, (.*): no records/)?.[1])).toEqual([
+    'new',
+    'open by a writer',
+    'closed properly',
+    'not closed properly',
+  ])
+})
+
 it('recovery tells the logger and the channel what it did', async () => {
   const directory = await makeTornLog(texts(3), 'payload number 3.')
   const lines: string[] = []

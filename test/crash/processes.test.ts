@@ -23,9 +23,11 @@ function startLimited(limit: string, script: string, args: string[]) {
 
 it('a limit of the size of files refuses records without killing the process', async () => {
   const directory = makeDirectory()
-  const { code, signal, stdout } = await startLimited('ulimit -f 600', 'limited.mjs', [directory])
+  const limited = await startLimited('ulimit -f 600', 'limited.mjs', [directory])
+  const { code, signal, stdout, stderr } = limited
   expect({ code, signal }).toEqual({ code: 0, signal: null })
   expect(stdout).toBe('WAL_NO_SPACE -27 not-written 0\n')
+  expect(stderr).toMatch(/may not write files of that size .* raise its file-size limit/)
   expect(await (await open(directory)).append('without the limit')).toBe(1)
 })
 

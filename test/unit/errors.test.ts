@@ -75,6 +75,19 @@ describe('a native error', () => {
     expect(error.errno).toBeUndefined()
   })
 
+  it.each([
+    ['ENOSPC', /no space left on device.*; free space on that file system or lower minFreeBytes/],
+    ['EFBIG', /files of that size \(EFBIG in fallocate\); raise its file-size limit.*ulimit -f/],
+    ['EDQUOT', /quota .* is used up \(EDQUOT in fallocate\); free space within the quota/],
+  ] as const)('for want of space says which: %s', (name, text) => {
+    const errno = constants.errno[name]
+    const error = fromNative(nativeError({ code: 4, errno, syscall: 'fallocate' }), 'appending')
+    expect(error.code).toBe('WAL_NO_SPACE')
+    expect(error.message).toMatch(text)
+    expect(error.errno).toBe(-errno)
+    if (name !== 'ENOSPC') expect(error.message).not.toMatch(/that file system|disk/)
+  })
+
   it('of an unknown errno is named by number', () => {
     expect(fromNative(nativeError({ errno: 9999 }), 'x').message).toMatch(/errno 9999/)
   })
