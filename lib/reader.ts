@@ -69,9 +69,9 @@ class SlabSource {
     }
   }
 
-  /** Nothing refers to the slab's bytes any more: they need not wait for the collector. */
-  release(batch: RecordBatch): void {
-    this.#log.binding.native.readRelease(batch.buffer.buffer as ArrayBuffer)
+  /** Nothing refers to these bytes any more: they need not wait for the collector. */
+  release(bytes: ArrayBuffer): void {
+    this.#log.binding.native.readRelease(bytes)
   }
 
   close(): void {
@@ -151,8 +151,8 @@ abstract class SlabIterator<T> implements AsyncIterableIterator<T> {
   /** Gives up what is at hand. */
   protected drop(): void {}
 
-  protected release(batch: RecordBatch): void {
-    this.#source.release(batch)
+  protected release(bytes: ArrayBuffer): void {
+    this.#source.release(bytes)
   }
 
   /** Runs `step` with the next slab, after every earlier call that waits for one. */
@@ -230,8 +230,15 @@ export class RecordReader extends SlabIterator<WalRecord> {
     })
   }
 
+  /**
+   * Columns outlive a scavenge or two, so that they would be the old generation's: dozens of MiB of
+   * them until it is collected.
+   */
   protected override drop(): void {
-    if (this.#batch !== null && !this.#lent) this.release(this.#batch)
+    if (this.#batch !== null) {
+      for (const bytes of this.#batch.columns()) this.release(bytes)
+      if (!this.#lent) this.release(this.#batch.buffer.buffer as ArrayBuffer)
+    }
     this.#batch = null
     this.#chunk = undefined
   }

@@ -114,6 +114,11 @@ export class RecordBatch implements Iterable<WalRecord> {
     }
   }
 
+  /** The memory of everything but the payloads. @internal */
+  columns(): ArrayBuffer[] {
+    return [this.offsets, this.lengths, this.#runs].map(({ buffer }) => buffer as ArrayBuffer)
+  }
+
   #check(index: number): void {
     if (!Number.isInteger(index) || index < 0 || index >= this.length) {
       throw new RangeError(`index ${index} is not one of 0 to ${this.length - 1}`)
