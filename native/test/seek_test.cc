@@ -112,6 +112,17 @@ size_t tiny(uint64_t) { return 0; }  // the LSN's digits
 // Half of the log's bytes are in records 300 times as long as those of the other half.
 size_t uneven(uint64_t lsn) { return lsn < 40'000 ? 20 : 6'000; }
 
+struct Kind {
+  const char* name;
+  size_t (*sizes)(uint64_t lsn);
+  uint64_t records;
+  uint64_t flush_every;
+};
+constexpr Kind kKinds[] = {
+    {"mixed, bulk", mixed, 3'000, UINT64_MAX},   {"mixed, small groups", mixed, 1'000, 3},
+    {"small, bulk", small, 200'000, UINT64_MAX}, {"small, small groups", small, 20'000, 10},
+    {"tiny, bulk", tiny, 200'000, UINT64_MAX},   {"uneven, bulk", uneven, 43'000, UINT64_MAX}};
+
 GroupPlace place(uint64_t sequence, uint64_t lsn, uint64_t offset, uint32_t tag = 7) {
   GroupPlace out;
   out.sequence = sequence;
@@ -126,18 +137,7 @@ GroupPlace place(uint64_t sequence, uint64_t lsn, uint64_t offset, uint32_t tag 
 // ensures that a reader that starts anywhere gets the very record it asked for first, cold and
 // warm, in logs of each kind.
 TEST_CASE("seek: every kind of log, from anywhere") {
-  struct Kind {
-    std::string name;
-    Sizes sizes;
-    uint64_t records;
-    uint64_t flush_every;
-  };
-  const std::vector<Kind> kinds = {{"mixed, bulk", mixed, 3'000, UINT64_MAX},
-                                   {"mixed, small groups", mixed, 1'000, 3},
-                                   {"small, bulk", small, 60'000, UINT64_MAX},
-                                   {"tiny, bulk", tiny, 200'000, UINT64_MAX},
-                                   {"uneven, bulk", uneven, 43'000, UINT64_MAX}};
-  for (const Kind& kind : kinds) {
+  for (const Kind& kind : kKinds) {
     CAPTURE(kind.name);
     Fixture f(kind.sizes);
     OpenLog open(f.fs, f.options);
@@ -166,20 +166,10 @@ TEST_CASE("seek: every kind of log, from anywhere") {
 
 // ensures that it takes few reads: a guess or two where nothing is known, one or two where it is.
 TEST_CASE("seek: few reads") {
-  struct Kind {
-    std::string name;
-    Sizes sizes;
-    uint64_t records;
-    uint64_t flush_every;
-  };
-  const std::vector<Kind> kinds = {{"small, bulk", small, 200'000, UINT64_MAX},
-                                   {"small groups", small, 20'000, 10},
-                                   {"mixed, bulk", mixed, 3'000, UINT64_MAX},
-                                   {"uneven, bulk", uneven, 43'000, UINT64_MAX}};
   constexpr int kTimes = 300;
   constexpr uint64_t kWarm = 3;  // on average
   constexpr uint64_t kCold = 16;
-  for (const Kind& kind : kinds) {
+  for (const Kind& kind : kKinds) {
     CAPTURE(kind.name);
     Fixture f(kind.sizes);
     OpenLog open(f.fs, f.options);
