@@ -284,6 +284,15 @@ export const COMMIT_MUTANTS = [
     by: 'seek: a flipped bit in a large group',
   },
   {
+    name: 'records-before-a-lost-sector',
+    defence: 'of a group that lost a sector what lies before it is handed out',
+    danger: 'a lost sector takes the acknowledged records before it, too',
+    file: 'native/driver/reader.cc',
+    find: '(defect != Defect::damaged && defect != Defect::incomplete)',
+    replace: 'defect != Defect::damaged',
+    by: 'seek: a lost sector in a large group',
+  },
+  {
     name: 'part-with-a-wrong-lsn',
     defence: 'a record out of the middle of a group is the one that was asked for',
     danger: 'a reader gets other records than it asked for',
