@@ -13,6 +13,7 @@
 #include "format/stamp.h"
 #include "io/file.h"
 #include "io/status.h"
+#include "log/record_walk.h"
 
 namespace stonelog::log {
 
@@ -91,13 +92,6 @@ enum class Defect : uint8_t {
   damaged,       // a sector that is neither its group's, nor unwritten, nor of an older life
   inconsistent,  // intact sectors that contradict what precedes them or themselves
   short_file,    // the file ends inside
-};
-
-struct RecordRef {
-  uint32_t payload_bytes = 0;
-  uint8_t type = 0;
-  uint8_t flags = 0;
-  uint64_t payload_offset = 0;  // in the stream
 };
 
 struct GroupView {

@@ -266,15 +266,6 @@ export const COMMIT_MUTANTS = [
     by: 'seek: a salvaged batch in a large group',
   },
   {
-    name: 'half-of-a-batch',
-    defence: 'of a batch that goes on behind a part of its group nothing is shown',
-    danger: 'a reader sees the first half of a batch whose second half is damaged',
-    file: 'native/log/group_part.cc',
-    find: '    part->records.pop_back();\n',
-    replace: '    break;\n',
-    by: 'seek: a damaged batch in a large group',
-  },
-  {
     name: 'records-behind-the-damage',
     defence: 'of a damaged group what lies before the damage is handed out, no more',
     danger: 'records behind the damage get the LSNs of lost ones',
@@ -297,9 +288,9 @@ export const COMMIT_MUTANTS = [
     defence: 'a record out of the middle of a group is the one that was asked for',
     danger: 'a reader gets other records than it asked for',
     file: 'native/log/group_part.cc',
-    find: 'if (lsn >= lsn_) {',
-    replace: 'if (lsn + 1 >= lsn_) {',
-    by: 'seek: every kind of log, from anywhere',
+    find: 'wanted->lsn == lsn_ &&',
+    replace: '',
+    by: 'seek: a damaged batch in a large group',
   },
   {
     name: 'failed-sync-retried',
