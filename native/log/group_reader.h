@@ -120,6 +120,9 @@ class GroupReader {
   // never a defect. *bad_offset tells where the defect is.
   Status read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
               Defect* defect, uint64_t* bad_offset);
+  // Of the group of which read() found a sector behind the first one damaged or lost, the records
+  // that lie before it: view->records is of these then, and view->stream holds them.
+  Status read_before_defect(GroupView* view);
   // The way past the window, for what is as it should be: the header of the group at `offset`, then
   // the group into `content`, header.file_bytes / 512 * 500 bytes, where view->stream points to
   // then. False if anything is not at hand or out of order: read() tells what it is.
