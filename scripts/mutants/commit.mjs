@@ -259,7 +259,7 @@ export const COMMIT_MUTANTS = [
   {
     name: 'part-of-a-salvaged-group',
     defence: 'what counts of a damaged group is decided about all of it',
-    danger: 'a salvaged log shows halves of batches to who reads from their middle',
+    danger: 'a salvaged log shows other things to who starts in the middle of a damaged group',
     file: 'native/driver/reader.cc',
     find: '  if (segment_.entry.salvaged || source_->skips_damage()) return {};\n',
     replace: '',
