@@ -347,44 +347,17 @@ Status Reader::skip_to(uint64_t lsn, RecordBatch* batch, bool damaged, uint64_t 
   return {};
 }
 
-// Of a group of which a sector is damaged or lost, the records that lie before it.
+// Of a group of which a sector is damaged or lost, the records that lie before it, as many as a
+// slab takes: the damage is met again for the rest.
 Status Reader::add_records_before(Defect defect, uint64_t bad_offset, RecordBatch* batch) {
-  const format::GroupHeader& header = view_.header;
+  const uint64_t first = view_.header.first_lsn;
   durable_lsn_ = source_->durable_lsn();
   if ((defect != Defect::damaged && defect != Defect::incomplete) || bad_offset <= offset_ ||
-      header.first_lsn + header.count > durable_lsn_ + 1)
+      first + view_.header.count > durable_lsn_ + 1)
     return {};
-  const uint64_t block = segment_.entry.header.block_bytes;
-  const uint64_t limit = (bad_offset / block + 1) * block;
-  log::SalvagedRegion region;
-  Status status = log::salvage_region(groups_.get(), offset_, limit, header.first_lsn - 1, &region);
+  Status status = groups_->read_before_defect(&view_);
   if (!status.ok()) return std::move(status).at(segment_.entry.header.sequence, offset_);
-  const log::SalvagedRecord* first = nullptr;
-  const log::SalvagedRecord* last = nullptr;
-  uint64_t lsn = header.first_lsn;
-  for (const log::SalvagedRecord& record : region.records) {
-    if (record.lsn != lsn++ || record.lsn > to_)
-      break;  // what follows a gap lies behind the damage
-    if (record.lsn < next_lsn_) continue;
-    if (first == nullptr) first = &record;
-    last = &record;
-  }
-  if (first == nullptr) return {};
-  const size_t from = first->payload_offset;
-  const size_t bytes = last->payload_offset + last->payload_bytes - from;
-  const size_t base = batch->bytes();
-  if (bytes > 0) {
-    std::memcpy(batch->make_room(bytes, batch_bytes_ + kRoomBytes), region.payloads.data() + from,
-                bytes);
-    batch->slab->grow(bytes);
-  }
-  batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first->lsn, header.epoch,
-                         header.timestamp_micros});
-  for (const log::SalvagedRecord* record = first; record <= last; record++) {
-    batch->offsets.push_back(static_cast<uint32_t>(base + record->payload_offset - from));
-    batch->lengths.push_back(static_cast<uint32_t>(record->payload_bytes));
-  }
-  next_lsn_ = last->lsn + 1;
+  if (first <= to_ && first + view_.records.size() > next_lsn_) add_group(batch);
   return {};
 }
 
@@ -400,8 +373,9 @@ Status Reader::meet_damage(Defect defect, uint64_t bad_offset, RecordBatch* batc
                                                   ? "intact sectors contradict each other"
                                                   : "a part that was durable is missing");
     status.path = source_->segment_path(sequence);
+    const uint64_t next = next_lsn_;
     Status before = add_records_before(defect, bad_offset, batch);
-    if (!before.ok() || next_lsn_ > to_) return before;
+    if (!before.ok() || next_lsn_ > next) return before;  // back here once they are handed out
     return std::move(status).at(sequence, bad_offset);
   }
   log::SalvagedRegion region;

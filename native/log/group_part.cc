@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "format/bytes.h"
+#include "log/record_walk.h"
 
 namespace stonelog::log {
 
@@ -75,10 +75,9 @@ Status PartReader::read_around(uint64_t place, bool* intact) {
 // if all records were equally long, and the record's checksum proves it.
 bool PartReader::start_in(size_t sector, Start* start) const {
   const uint8_t* const bytes = buffer_.data() + sector * kSectorBytes;
-  const size_t first = format::load<uint16_t>(bytes + format::kStampFirstRecord);
-  const size_t skipped = place_of(sector) == 0 ? format::kGroupHeaderBytes : 0;
-  if (first < skipped || first >= kContentBytes) return false;
-  const auto low = format::load<uint16_t>(bytes + format::kStampLsnLow);
+  size_t first = 0;
+  uint16_t low = 0;
+  if (!stamped_start(bytes, place_of(sector) == 0, &first, &low)) return false;
   const uint64_t about = group_.first_lsn + place_of(sector) / record_bytes_;
   const auto off_by = static_cast<int16_t>(static_cast<uint16_t>(low - about));
   *start = {sector, first, about + static_cast<uint64_t>(int64_t{off_by})};
@@ -103,25 +102,17 @@ bool PartReader::take_from(const Start& start, GroupPart* part) const {
   const size_t count = sectors_ - start.sector;
   part->stream.resize(count * kContentBytes);
   format::unstamp(buffer_.data() + start.sector * kSectorBytes, count, part->stream.data());
-  size_t at = start.at;
-  for (uint64_t lsn = start.lsn; lsn < group_.first_lsn + group_.count; lsn++) {
-    format::Record record;
-    const format::RecordState state =
-        format::decode_record(part->stream.data(), part->stream.size(), at, lsn, &record);
-    if (state != format::RecordState::valid || !format::is_user_record(record.type)) break;
-    if (lsn >= lsn_) {
-      part->records.push_back({static_cast<uint32_t>(record.payload_bytes), record.type,
-                               record.flags, record.payload_offset});
-    }
-    at = record.end;
-  }
-  const bool found = !part->records.empty();
-  // Nothing of a batch that goes on behind the part, or began before: the whole group has to be
-  // intact then.
-  if (found && (part->records.front().flags & format::kFlagBatchPart) != 0) part->records.clear();
-  while (!part->records.empty() && (part->records.back().flags & format::kFlagBatchMore) != 0)
-    part->records.pop_back();
-  return found;
+  std::vector<WalkedRecord> records;
+  const uint64_t end = walk_records({part->stream.data(), part->stream.size()}, start.at, start.lsn,
+                                    group_.first_lsn + group_.count, &records);
+  const auto wanted = std::find_if(records.begin(), records.end(),
+                                   [&](const WalkedRecord& walked) { return walked.lsn >= lsn_; });
+  // Nothing to who starts inside of a batch, be all of it at hand or not: the group decides then.
+  const bool begins = wanted != records.end() && wanted->lsn == lsn_ &&
+                      (wanted->record.flags & format::kFlagBatchPart) == 0;
+  for (auto walked = begins ? wanted : records.end(); walked != records.end(); walked++)
+    part->records.push_back(walked->record);
+  return end > lsn_;
 }
 
 Status PartReader::run(GroupPart* part) {

@@ -265,6 +265,31 @@ Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& exp
   return {};
 }
 
+Status GroupReader::read_before_defect(GroupView* view) {
+  const format::GroupHeader& header = view->header;
+  const uint8_t* sectors = nullptr;
+  size_t got = 0;
+  Status status = window_.view(view->offset, header.file_bytes, &sectors, &got);
+  if (!status.ok()) return status;
+  const size_t intact = format::first_invalid(sectors, got / kSectorBytes,
+                                              view->offset / kSectorBytes, header_.tag(), true);
+  stream_.resize(intact * format::kContentBytes);
+  format::unstamp(sectors, intact, stream_.data());
+  view->stream = stream_.data();
+  view->records.clear();
+  std::vector<WalkedRecord> records;
+  (void)walk_records({stream_.data(), stream_.size()}, format::kGroupHeaderBytes, header.first_lsn,
+                     header.first_lsn + header.count, &records);
+  for (const WalkedRecord& walked : records) {
+    if (walked.lsn != header.first_lsn + view->records.size()) break;
+    view->records.push_back(walked.record);
+  }
+  return {};
+}
+
+// No walk_records: all that is replayed goes through here. Of a whole group nothing is to be
+// decided about batches, while its sum, its count and its control records are to be checked, and an
+// entry for each record is all that is written.
 Defect GroupReader::parse(const uint8_t* content, GroupView* view) {
   const format::GroupHeader& header = view->header;
   view->stream = content + format::kGroupHeaderBytes;

@@ -13,6 +13,7 @@
 #include "format/stamp.h"
 #include "io/file.h"
 #include "io/status.h"
+#include "log/record_walk.h"
 
 namespace stonelog::log {
 
@@ -93,13 +94,6 @@ enum class Defect : uint8_t {
   short_file,    // the file ends inside
 };
 
-struct RecordRef {
-  uint32_t payload_bytes = 0;
-  uint8_t type = 0;
-  uint8_t flags = 0;
-  uint64_t payload_offset = 0;  // in the stream
-};
-
 struct GroupView {
   format::GroupHeader header;
   uint64_t offset = 0;
@@ -126,6 +120,9 @@ class GroupReader {
   // never a defect. *bad_offset tells where the defect is.
   Status read(uint64_t offset, uint64_t limit, const Expectation& expected, GroupView* view,
               Defect* defect, uint64_t* bad_offset);
+  // Of the group of which read() found a sector behind the first one damaged or lost, the records
+  // that lie before it: view->records is of these then, and view->stream holds them.
+  Status read_before_defect(GroupView* view);
   // The way past the window, for what is as it should be: the header of the group at `offset`, then
   // the group into `content`, header.file_bytes / 512 * 500 bytes, where view->stream points to
   // then. False if anything is not at hand or out of order: read() tells what it is.

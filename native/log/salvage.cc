@@ -1,13 +1,10 @@
 #include "log/salvage.h"
 
-#include <algorithm>
-
-#include "format/bytes.h"
+#include "log/record_walk.h"
 
 namespace stonelog::log {
 
 using format::kContentBytes;
-using format::kGroupHeaderBytes;
 using format::kSectorBytes;
 using format::SectorState;
 
@@ -17,80 +14,57 @@ namespace {
 // ambiguous.
 constexpr int kLsnGuesses = 64;
 
-// Collects the record stream of a row of intact sectors and the places where records are known to
-// start.
+// Collects the record stream of a run of intact sectors and the first place where a record is known
+// to start.
 class Run {
  public:
   explicit Run(uint64_t* last_lsn) : last_lsn_(last_lsn) {}
 
   void add(const uint8_t* sector, bool starts_group, SalvagedRegion* region) {
     if (starts_group) end(region);
-    const size_t skip = starts_group ? kGroupHeaderBytes : 0;
-    const auto first = format::load<uint16_t>(sector + format::kStampFirstRecord);
-    // A stamp proves that the sector was written so, not that it says anything sane.
-    if (!known_ && first >= skip && first < kContentBytes) {
+    size_t first = 0;
+    if (!known_ && stamped_start(sector, starts_group, &first, &lsn_low_)) {
       known_ = true;
-      start_ = stream_.size() + first - skip;
-      lsn_low_ = format::load<uint16_t>(sector + format::kStampLsnLow);
+      start_ = stream_.size() + first;
     }
-    stream_.insert(stream_.end(), sector + skip, sector + kContentBytes);
+    stream_.insert(stream_.end(), sector, sector + kContentBytes);
   }
 
   void end(SalvagedRegion* region) {
-    if (known_) parse(region);
+    uint64_t lsn = 0;
+    if (known_ && find_lsn(&lsn)) {
+      (void)walk_records(stream(), start_, lsn, UINT64_MAX, &records_);
+      for (const WalkedRecord& walked : records_) keep(walked, region);
+    }
+    records_.clear();
     stream_.clear();
     known_ = false;
   }
 
  private:
-  void parse(SalvagedRegion* region) {
-    format::Record record;
-    uint64_t lsn = 0;
-    if (!find_lsn(&lsn, &record)) return;
-    std::vector<SalvagedRecord> batch;
-    bool in_batch = false;
-    for (size_t at = start_;; at = record.end, lsn++) {
-      if (format::decode_record(stream_.data(), stream_.size(), at, lsn, &record) !=
-          format::RecordState::valid) {
-        return;  // padding, or the record goes on in a lost sector; a batch begun is incomplete
-      }
-      const bool part = (record.flags & format::kFlagBatchPart) != 0;
-      const bool more = (record.flags & format::kFlagBatchMore) != 0;
-      if (part && !in_batch) continue;  // the batch's beginning is lost
-      in_batch = more;
-      batch.push_back({lsn, record.payload_offset, record.payload_bytes});
-      if (more) continue;
-      for (SalvagedRecord& kept : batch) keep(kept, region);
-      batch.clear();
-    }
-  }
+  RecordStream stream() const { return {stream_.data(), stream_.size()}; }
 
-  void keep(SalvagedRecord record, SalvagedRegion* region) {
-    if (record.lsn <= *last_lsn_) return;
-    const uint8_t* payload = stream_.data() + record.payload_offset;
-    record.payload_offset = region->payloads.size();
-    region->payloads.insert(region->payloads.end(), payload, payload + record.payload_bytes);
-    region->records.push_back(record);
-    *last_lsn_ = record.lsn;
+  void keep(const WalkedRecord& walked, SalvagedRegion* region) {
+    if (walked.lsn <= *last_lsn_) return;
+    const size_t bytes = walked.record.payload_bytes;
+    const uint8_t* payload = stream_.data() + walked.record.payload_offset;
+    region->records.push_back({walked.lsn, region->payloads.size(), bytes});
+    region->payloads.insert(region->payloads.end(), payload, payload + bytes);
+    *last_lsn_ = walked.lsn;
   }
 
   // The record's own checksum decides between the LSNs that have these low bits.
-  bool find_lsn(uint64_t* lsn, format::Record* record) const {
+  bool find_lsn(uint64_t* lsn) const {
     const uint64_t next = *last_lsn_ + 1;
-    uint64_t guess = next + static_cast<uint16_t>(lsn_low_ - next);
-    for (int i = 0; i < kLsnGuesses; i++, guess += 1 << 16) {
-      if (format::decode_record(stream_.data(), stream_.size(), start_, guess, record) ==
-              format::RecordState::valid &&
-          format::is_user_record(record->type)) {
-        *lsn = guess;
-        return true;
-      }
-    }
+    *lsn = next + static_cast<uint16_t>(lsn_low_ - next);
+    for (int i = 0; i < kLsnGuesses; i++, *lsn += 1 << 16)
+      if (is_record(stream(), start_, *lsn)) return true;
     return false;
   }
 
   uint64_t* last_lsn_;
   std::vector<uint8_t> stream_;
+  std::vector<WalkedRecord> records_;
   bool known_ = false;
   size_t start_ = 0;
   uint16_t lsn_low_ = 0;

@@ -311,6 +311,53 @@ TEST_CASE("format: a torn group is incomplete, not damaged") {
   CHECK(reading.bad_offset == kFirstGroupBlock * kBlock + 3 * kSectorBytes);
 }
 
+// ensures that of a group with a bad sector the records before the first one can be had, and none
+// of what lies there: a record of another life proves itself under the LSN that is due.
+TEST_CASE("format: the records before a bad sector") {
+  // One record up to the first sector's end, then four in each sector.
+  std::vector<std::vector<uint8_t>> payloads(57, payload_of(118));
+  payloads.front() = payload_of(356);
+  Image image;
+  image.add_group(payloads);
+  Image other;
+  other.header.segment_id.fill(77);
+  for (auto& payload : payloads) payload.front()++;
+  other.add_group(payloads);
+  const uint64_t begin = kFirstGroupBlock * uint64_t{kBlock};
+  const std::vector<uint8_t> zeros(kSectorBytes);
+  Reading reading(image);
+  const auto check = [&](uint64_t sector, log::Defect defect, uint64_t told) {
+    CAPTURE(sector);
+    REQUIRE(reading.read_first() == defect);
+    REQUIRE(reading.bad_offset == begin + told * kSectorBytes);
+    REQUIRE(reading.reader->read_before_defect(&reading.view).ok());
+    REQUIRE(reading.view.records.size() == 1 + 4 * (sector - 1));
+    for (const log::RecordRef& record : reading.view.records)
+      CHECK(reading.view.stream[record.payload_offset] == payload_of(record.payload_bytes)[0]);
+  };
+  for (uint64_t sector = 1; sector < 15; sector++) {
+    const uint64_t at = begin + sector * kSectorBytes;
+    const auto put = [&](const uint8_t* bytes) {
+      reading.fs.damage("/segment", at, bytes, kSectorBytes);
+    };
+    put(zeros.data());
+    check(sector, log::Defect::incomplete, sector);
+    put(other.bytes.data() + at);
+    check(sector, log::Defect::damaged, sector);
+    reading.header.recycled = true;
+    check(sector, log::Defect::incomplete, sector);
+    reading.header.recycled = false;
+    put(zeros.data());
+    const uint8_t junk = 1;
+    reading.fs.damage("/segment", begin + 15 * kSectorBytes, &junk, 1);
+    check(sector, log::Defect::damaged, 15);
+    reading.fs.damage("/segment", begin + 15 * kSectorBytes,
+                      image.bytes.data() + begin + 15 * kSectorBytes, 1);
+    put(image.bytes.data() + at);
+    REQUIRE(reading.read_first() == log::Defect::none);
+  }
+}
+
 // ensures that zeros, unknown flags and lengths out of bounds never parse as a record.
 TEST_CASE("format: what is not a record is refused") {
   Record record;

@@ -165,18 +165,29 @@ class Hang {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-// Changes one bit of a file; returns the offset of the sector it lies in.
-inline uint64_t flip_bit(const std::string& path, uint64_t offset) {
+// Changes the sector of a file that `offset` lies in; returns where it begins.
+inline uint64_t change_sector(const std::string& path, uint64_t offset,
+                              const std::function<void(std::vector<uint8_t>*)>& change) {
   std::unique_ptr<io::File> file;
   REQUIRE(posix_file_system().open(path, io::Access::read_write, false, 0, &file).ok());
   std::vector<uint8_t> sector(512);
   size_t got = 0;
   const uint64_t sector_at = offset / sector.size() * sector.size();
   REQUIRE(file->read(sector_at, sector.data(), sector.size(), &got).ok());
-  sector[offset % sector.size()] ^= 0x10;
+  change(&sector);
   const io::Part part{sector.data(), sector.size()};
   REQUIRE(file->write(sector_at, &part, 1, io::WriteMode::dsync).ok());
   return sector_at;
+}
+inline uint64_t flip_bit(const std::string& path, uint64_t offset) {
+  return change_sector(path, offset, [&](std::vector<uint8_t>* sector) {
+    (*sector)[offset % sector->size()] ^= 0x10;
+  });
+}
+// As if it had never been written.
+inline uint64_t lose_sector(const std::string& path, uint64_t offset) {
+  return change_sector(path, offset,
+                       [](std::vector<uint8_t>* sector) { sector->assign(sector->size(), 0); });
 }
 
 inline std::string text_of(uint64_t lsn) {

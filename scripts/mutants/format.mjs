@@ -132,4 +132,13 @@ export const FORMAT_MUTANTS = [
     replace: '',
     by: 'format: a torn group is incomplete, not damaged',
   },
+  {
+    name: 'records-behind-the-damage',
+    defence: 'of a damaged group what lies before the first bad sector is handed out, no more',
+    danger: 'records of another life of the file appear under the LSNs of lost ones',
+    file: READER,
+    find: 'const size_t intact = format::first_invalid(sectors, got / kSectorBytes, view->offset / kSectorBytes, header_.tag(), true);',
+    replace: 'const size_t intact = got / kSectorBytes;',
+    by: 'format: the records before a bad sector',
+  },
 ]

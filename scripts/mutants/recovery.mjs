@@ -3,6 +3,7 @@
 const RECOVERY = 'native/log/recovery.cc'
 const WALK = 'native/log/recovery_walk.cc'
 const LIFE = 'native/log/life.cc'
+const RECORD_WALK = 'native/log/record_walk.cc'
 const DECISION = 'const RecoveryRow& row = decide(evidence_);'
 const without = (evidence) => `const RecoveryRow& row = decide(evidence_ & ~uint32_t{${evidence}});`
 const TABLE_TEST = 'recovery: every row of the table'
@@ -202,7 +203,7 @@ export const RECOVERY_MUTANTS = [
     name: 'batch-marker-ignored',
     defence: 'salvage keeps a batch whole or not at all',
     danger: 'the second half of a batch is recovered without the first',
-    file: 'native/log/salvage.cc',
+    file: RECORD_WALK,
     find: 'if (part && !in_batch) continue;',
     replace: '',
     by: 'fail-stop: salvage keeps no part of a batch that lost its beginning',
@@ -211,9 +212,9 @@ export const RECOVERY_MUTANTS = [
     name: 'unfinished-batch-kept',
     defence: 'salvage keeps no batch whose end is lost',
     danger: 'the first half of a batch is recovered without the second',
-    file: 'native/log/salvage.cc',
-    find: 'if (more) continue;',
-    replace: '',
+    file: RECORD_WALK,
+    find: 'if (!in_batch) whole = records->size();',
+    replace: 'whole = records->size();',
     by: 'fail-stop: salvage keeps no part of a batch that lost its end',
   },
 ]
