@@ -162,6 +162,7 @@ napi_value kick(napi_env env, napi_callback_info info) {
   if (!arguments.ok) return nullptr;
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   const bool writes = handle != nullptr && handle->log != nullptr;
+  if (writes) arguments.environment->watch_commits(handle);
   return number(env, writes ? handle->log->kick(&handle->session) : uint64_t{0});
 }
 

@@ -42,21 +42,22 @@ void Environment::end(void* self) {
 int32_t Environment::add_handle(Ref<Handle> handle) {
   const int32_t id = handles_.add(handle);
   if (id > 0) handle->attach(id);
-  if (id > 0 && handle->log != nullptr) watch_commits(handle.get());
   return id;
 }
 
 // Commits that this thread begins by itself are told by a descriptor, and what they make known is
 // delivered without a further turn of the event loop.
 void Environment::watch_commits(Handle* handle) {
-  const int signal = handle->log->commit_signal();
-  if (signal < 0 || !channel_->is_libuv()) return;
+  if (handle->watch_asked) return;
+  handle->watch_asked = true;
+  if (!channel_->is_libuv()) return;
+  const int signal = handle->log->watch_commits(&handle->session);
   const auto readable = [](void* target) {
     const Ref<Handle> done(static_cast<Handle*>(target));
     const Ref<Channel> channel = done->channel();
     channel->deliver_after([&] { done->log->take_commit(&done->session); });
   };
-  handle->session.watches = handle->watch.start(env_, signal, readable, handle);
+  handle->session.watches = signal >= 0 && handle->watch.start(env_, signal, readable, handle);
 }
 
 void Environment::remove_handle(Handle* handle) {

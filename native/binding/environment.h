@@ -88,6 +88,8 @@ class Environment {
     return handle == nullptr || handle->closing ? nullptr : handle;
   }
   int32_t add_handle(Ref<Handle> handle);
+  // Once, before the handle's first commit.
+  void watch_commits(Handle* handle);
   // The handle is closed: requests it still owes are answered, its readers go.
   void remove_handle(Handle* handle);
 
@@ -111,7 +113,6 @@ class Environment {
   bool deliver_answer(napi_value dispatch, Answer* answer);
   bool tell_progress(napi_value dispatch, Handle* handle);
   bool tell_poisoned(napi_value dispatch, Handle* handle);
-  void watch_commits(Handle* handle);
   bool call(napi_value dispatch, double kind, double id, napi_value a, napi_value b, napi_value c);
 
   const napi_env env_;

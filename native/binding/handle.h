@@ -50,6 +50,7 @@ class Handle final : public Counted<Handle>, public driver::Listener {
   bool told_poisoned = false;
   napi_ref staging = nullptr;  // the memory of the session's; goes when the handle is removed
   DescriptorWatch watch;       // for commits that this thread began
+  bool watch_asked = false;
   struct Waiting {
     uint64_t request;
     bool flush;  // else: ready

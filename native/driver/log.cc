@@ -93,7 +93,6 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
 
   const EngineOptions engine = engine_options(options_, probe_);
   ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
-  if (probe_.async_dsync) async_ = fs_.async_write();
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
   prepare_failure_ = start.shortage;
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());

@@ -107,7 +107,7 @@ class Log final : public Source {
     Status refusal;              // why the last append was refused for want of a prepared segment
     Staging* staging = nullptr;  // its records, if it stages any; all of this durability
     log::Durability durability = log::Durability::group;
-    bool watches = false;  // its thread calls take_commit() when commit_signal() is readable
+    bool watches = false;  // its thread calls take_commit() when it is told to
   };
   void attach(Session* session);
   void detach(Session* session);
@@ -124,9 +124,9 @@ class Log final : public Source {
   // Publishes what was appended and staged. The LSN that the next staged record will have; 0: none
   // may be staged.
   uint64_t kick(Session* session = nullptr);
-  // A descriptor that becomes readable when a commit that the appending thread began is done; -1
-  // where none is ever begun so. It stays as long as the log.
-  int commit_signal() const { return async_ == nullptr ? -1 : async_->signal(); }
+  // From now on the session's thread may begin commits: a descriptor that becomes readable when one
+  // is done, for take_commit(); -1 where none is ever begun so. It stays as long as the log.
+  int watch_commits(Session* session);
   // What became of that commit, if it is done; what waited behind it is begun.
   void take_commit(Session* session);
   // Answers are given through the listener.

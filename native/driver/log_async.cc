@@ -29,6 +29,14 @@ constexpr uint64_t kMostBegunBytes = 64 << 10;
 
 }  // namespace
 
+int Log::watch_commits(Session* session) {
+  const std::lock_guard<WakingMutex> guard(mutex_);
+  // Not at the open: not every log that is opened is appended to.
+  if (async_ == nullptr && probe_.async_dsync) async_ = fs_.async_write();
+  session->watches = async_ != nullptr;
+  return session->watches ? async_->signal() : -1;
+}
+
 bool Log::begins_commits(const Session* session) const {
   return async_ != nullptr && !never_async_ && session != nullptr && session->watches &&
          sessions_.size() == 1 && waiting_threads_ == 0 && !begun_.has_value() &&

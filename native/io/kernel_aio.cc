@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <mutex>
+#include <vector>
 
 namespace stonelog::io {
 namespace {
@@ -23,13 +25,40 @@ constexpr int kRwfDsync = 0x02;
 // an event loop's.
 constexpr int kRwfNowait = 0x08;
 
+// A context of the kernel's for one write at a time, and what becomes readable with its result.
+struct Context {
+  aio_context_t id = 0;
+  int signal = -1;
+};
+
+// Contexts that are not in use. None is ever destroyed: that waits for some 30 ms in the kernel.
+// Never destroyed itself: logs may be closed while the process ends.
+struct Pool {
+  std::mutex mutex;
+  std::vector<Context> contexts;
+};
+
+Pool& pool() {
+  static Pool* const only = new Pool;
+  return *only;
+}
+
+bool make_context(Context* context) {
+  context->signal = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (context->signal < 0) return false;
+  if (syscall(SYS_io_setup, 1, &context->id) == 0) return true;
+  (void)::close(context->signal);
+  return false;
+}
+
 class KernelAio final : public AsyncWrite {
  public:
-  KernelAio(aio_context_t context, int signal) : context_(context), signal_(signal) {}
-  // The kernel waits for what is under way.
+  explicit KernelAio(Context context) : context_(context.id), signal_(context.signal) {}
   ~KernelAio() override {
-    (void)syscall(SYS_io_destroy, context_);
-    (void)::close(signal_);
+    if (under_way_) (void)wait();
+    clear_signal();
+    const std::lock_guard<std::mutex> guard(pool().mutex);
+    pool().contexts.push_back({context_, signal_});
   }
 
   int signal() const override { return signal_; }
@@ -65,7 +94,8 @@ class KernelAio final : public AsyncWrite {
     control.aio_resfd = static_cast<uint32_t>(signal_);
     control.aio_rw_flags = kRwfDsync | kRwfNowait;
     iocb* controls[] = {&control};
-    if (syscall(SYS_io_submit, context_, 1, controls) == 1) return Begun::yes;
+    under_way_ = syscall(SYS_io_submit, context_, 1, controls) == 1;
+    if (under_way_) return Begun::yes;
     // EINVAL, EOPNOTSUPP, ENOSYS, EPERM: this kernel, file system or sandbox does not do it.
     return errno == EAGAIN || errno == ENOMEM || errno == EINTR ? Begun::not_now : Begun::never;
   }
@@ -74,7 +104,10 @@ class KernelAio final : public AsyncWrite {
   bool get(timespec* patience, int64_t* result) {
     io_event event{};
     const long got = syscall(SYS_io_getevents, context_, 1L, 1L, &event, patience);
-    if (got == 1) *result = event.res;
+    if (got == 1) {
+      *result = event.res;
+      under_way_ = false;
+    }
     // Nothing but EINTR can be wrong with a context that is ours.
     if (got < 0 && errno != EINTR) std::abort();
     return got == 1;
@@ -82,19 +115,22 @@ class KernelAio final : public AsyncWrite {
 
   const aio_context_t context_;
   const int signal_;
+  bool under_way_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<AsyncWrite> kernel_aio() {
-  const int signal = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (signal < 0) return nullptr;
-  aio_context_t context = 0;
-  if (syscall(SYS_io_setup, 1, &context) != 0) {
-    (void)::close(signal);
-    return nullptr;
+  Context context;
+  {
+    const std::lock_guard<std::mutex> guard(pool().mutex);
+    if (!pool().contexts.empty()) {
+      context = pool().contexts.back();
+      pool().contexts.pop_back();
+    }
   }
-  return std::make_unique<KernelAio>(context, signal);
+  if (context.signal < 0 && !make_context(&context)) return nullptr;
+  return std::make_unique<KernelAio>(context);
 }
 
 AsyncWrite::Begun begin_by_kernel(AsyncWrite* write, int fd, uint64_t offset, const Part* parts,

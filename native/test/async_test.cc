@@ -22,7 +22,8 @@ struct Fixture {
     fs.offer_async(&held);
     open = std::make_unique<OpenLog>(fs, options);
     REQUIRE(open->status.ok());
-    open->session.watches = true;
+    (void)open->log->watch_commits(&open->session);
+    REQUIRE(open->session.watches);
   }
   ~Fixture() { held.release(); }
   Log& log() { return *open->log; }
