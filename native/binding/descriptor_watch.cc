@@ -5,6 +5,11 @@
 
 #include "binding/libuv.h"
 
+#if defined(STONELOG_LIBUV)
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
 namespace stonelog::binding {
 
 // One polling handle. It belongs to the event loop, which frees it after its closing.
@@ -12,6 +17,7 @@ struct DescriptorWatch::State {
   DescriptorWatch* owner;
   Readable readable;
   void* target;
+  int descriptor;  // a duplicate: an event loop watches each number once
   void* handle = nullptr;
   napi_async_cleanup_hook_handle hook = nullptr;
 };
@@ -28,10 +34,13 @@ constexpr int kReadable = 1;  // UV_READABLE
 bool DescriptorWatch::start(napi_env env, int descriptor, Readable readable, void* target) {
   uv_loop_s* loop = nullptr;
   if (!has_libuv() || napi_get_uv_event_loop(env, &loop) != napi_ok) return false;
-  auto state = std::make_unique<State>(State{this, readable, target});
+  const int own = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (own < 0) return false;
+  auto state = std::make_unique<State>(State{this, readable, target, own});
   state->handle = calloc(1, uv_handle_size(kPollType));
-  if (state->handle == nullptr || uv_poll_init(loop, state->handle, descriptor) != 0) {
+  if (state->handle == nullptr || uv_poll_init(loop, state->handle, own) != 0) {
     free(state->handle);
+    (void)::close(own);
     return false;
   }
   uv_handle_set_data(state->handle, state.get());
@@ -60,6 +69,7 @@ void DescriptorWatch::close_state(State* state) {
   uv_close(state->handle, [](void* handle) {
     auto* const closed = static_cast<State*>(uv_handle_get_data(handle));
     if (closed->hook != nullptr) (void)napi_remove_async_cleanup_hook(closed->hook);
+    (void)::close(closed->descriptor);
     free(handle);
     delete closed;
   });

@@ -159,7 +159,8 @@ void Log::committer(Parker* own) {
       await_begun(&lock);
       continue;
     }
-    if (stopping_) return;
+    // What another thread is just beginning is still using the files.
+    if (stopping_ && !begun_.has_value()) return;
     wait_for_work(&lock, own);
   }
 }
@@ -210,12 +211,13 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   const uint64_t now = now_ns();
   Op op;
   const uint64_t wall_micros = fs_.wall_micros();
+  const bool again = returned_.has_value();  // was counted when it was begun
   if (!next_op(now, wall_micros, &op)) return false;
   io::File* file = files_[op.segment].get();
   const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
   if (has_work(now)) wake_committer();
   const bool notes = op.kind == OpKind::write && worth_noting(op);
-  if (op.kind == OpKind::write && op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
+  if (op.kind == OpKind::write && !again && op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
   lock->unlock();
   if (notes) note_place(op, wall_micros);
   uint64_t device_ns = 0;

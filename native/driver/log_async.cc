@@ -47,7 +47,7 @@ bool Log::begins_commits(const Session* session) const {
 // or by a committer.
 void Log::commit_soon(std::unique_lock<WakingMutex>* lock, const Session* session, uint64_t now) {
   if (begins_commits(session) && begin_commit(lock, now)) {
-    if (!is_armed_for(now + kLookAfterNs)) wake_committer();
+    if (has_work(now) || !is_armed_for(now + kLookAfterNs)) wake_committer();
     return;
   }
   if (has_work(now) || engine_->owes_sync_or_seal() || must_await_begun() ||
@@ -90,7 +90,8 @@ bool Log::begin_commit(std::unique_lock<WakingMutex>* lock, uint64_t now) {
 void Log::take_commit(Session* session) {
   std::unique_lock<WakingMutex> lock(mutex_);
   async_->clear_signal();
-  if (take_begun()) commit_soon(&lock, session, now_ns());
+  (void)take_begun();  // or somebody else has, who began nothing of what waits (durable_lsn)
+  commit_soon(&lock, session, now_ns());
 }
 
 // Whether somebody waits for the write under way who cannot take its result.
@@ -121,7 +122,9 @@ void Log::finish_begun(int64_t result) {
   const Op& op = begun.op;
   begun_.reset();
   shown_begun_.store(false, std::memory_order_relaxed);
-  if (result == -EAGAIN) {  // it would have had to wait
+  const bool unsupported = result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL;
+  if (unsupported) never_async_ = true;  // by the device, or where the call is not direct after all
+  if (unsupported || result == -EAGAIN) {  // or it would have had to wait
     returned_ = op;
     wake_committer();
     return;

@@ -277,3 +277,90 @@ TEST_CASE("ensures that the kernel's own asynchronous write is durable, and says
   CHECK(back.all(2 * block, 4 * block, 1));
   CHECK(back.all(4 * block, 8 * block, 0));
 }
+
+TEST_CASE("ensures that what waits behind a commit that durable_lsn told of is begun by its thread") {
+  Fixture f;
+  f.append("armed");
+  f.take();
+  f.held.hold();
+  f.append("first");
+  f.append("second");  // waits: a small one does not join another
+  f.held.release();
+  CHECK(f.log().durable_lsn() == 2);  // a reader looks, or the application
+  f.take();                           // the descriptor is readable all the same
+  CHECK(f.held.begun() == 3);
+  CHECK(f.log().durable_lsn() == 3);
+}
+
+TEST_CASE("ensures that a commit that came back is counted once") {
+  Fixture f;
+  f.held.fail_next(-EAGAIN);
+  f.append("first");
+  f.take();
+  REQUIRE(f.open->wait_for([&] { return f.log().durable_lsn() == 1; }));
+  const LogStats stats = f.log().stats();
+  CHECK(stats.queue.count() == stats.write.count());
+}
+
+TEST_CASE("ensures that a write the kernel does not support is carried out by a committer") {
+  Fixture f;
+  f.held.fail_next(-EOPNOTSUPP);
+  f.append("first");
+  f.take();
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 1; }));
+  CHECK_FALSE(f.open->is_poisoned());
+}
+
+TEST_CASE("ensures that groups that are closed go beside a commit that was begun") {
+  Fixture f;
+  f.append("armed");
+  f.take();
+  f.held.hold();
+  Code code = Code::ok;
+  const std::string text = "each";
+  for (int i = 0; i < 2; i++)
+    (void)f.log().append(&f.open->session, reinterpret_cast<const uint8_t*>(text.data()),
+                         text.size(), Durability::each, &code);
+  (void)f.log().kick(&f.open->session);
+  CHECK(f.held.begun() == 2);
+  CHECK(f.open->wait_for([&] { return f.log().stats().counters.second_slot > 0; }, 10));
+  f.held.release();
+}
+
+TEST_CASE("ensures that a log that stopped is not shut down before a write that is being begun") {
+  Fixture f;
+  {
+    std::atomic<bool> released{false};
+    std::atomic<bool> hung{false};
+    f.fs.set_hook([&](Operation operation, const std::string&) {
+      if (operation != Operation::dsync_write) return;
+      hung = true;
+      while (!released) usleep(500);
+    });
+    // As the event loop's thread begins what waited, from the descriptor's callback.
+    std::thread loop([&] { f.append("being begun"); });
+    while (!hung) usleep(500);
+    f.fs.add({.operation = Operation::identity, .times = 1, .error = ENOENT});
+    uint64_t ignored = 0;
+    CHECK_FALSE(f.log().truncate_before(1, &ignored).ok());
+    REQUIRE(f.open->is_poisoned());
+    std::atomic<bool> closed{false};
+    f.log().retain();
+    std::thread closing([&] {
+      CHECK_FALSE(f.open->close().ok());  // as a request thread does
+      closed = true;
+    });
+    usleep(100'000);
+    CHECK_FALSE(closed);
+    FaultFileSystem other{posix_file_system()};
+    bool locked = false;
+    uint64_t pid = 0;
+    REQUIRE(other.is_locked(f.options.directory + "/" + log::kLockName, &locked, &pid).ok());
+    CHECK(locked);
+    released = true;
+    loop.join();
+    closing.join();
+    f.open->log->release();
+  }
+  f.fs.set_hook({});
+}

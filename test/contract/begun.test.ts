@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+import type { Wal } from '../../lib/index.js'
+import { makeDirectory, open } from '../fixtures/log.js'
+
+/** Whether this file system is one on which the event loop's thread begins commits. */
+const begins = (wal: Wal) => {
+  const { direct, fileSystem } = wal.stats().io
+  return direct && (fileSystem === 'ext4' || fileSystem === 'xfs')
+}
+
+async function appendOneByOne(wal: Wal): Promise<void> {
+  for (let count = 0; count < 50; count++) await wal.append('small')
+}
+
+describe('a small commit', () => {
+  it('is begun by the event loop, which is told of its end at once', async (context) => {
+    const wal = await open()
+    if (!begins(wal)) return context.skip()
+    await appendOneByOne(wal)
+    const { begun, latency } = wal.stats()
+    expect(begun).toBeGreaterThan(25)
+    // Nobody but a committer that looks after it some 20 ms later tells of it else.
+    expect(latency.write.p50Micros).toBeLessThan(15_000)
+  })
+
+  it('is begun so by whichever handle of the environment is left alone', async (context) => {
+    const directory = makeDirectory()
+    const first = await open(directory)
+    if (!begins(first)) return context.skip()
+    const second = await open(directory)
+    await Promise.all([first.append('x'), second.append('x')])
+    await first.close()
+    await appendOneByOne(second)
+    expect(second.stats().begun).toBeGreaterThan(25)
+  })
+
+  it('costs the event loop nothing when its log is closed', async (context) => {
+    const gaps: number[] = []
+    for (let round = 0; round < 3; round++) {
+      const wal = await open()
+      if (!begins(wal)) return context.skip()
+      await appendOneByOne(wal)
+      let worst = 0
+      let last = performance.now()
+      const watching = setInterval(() => {
+        worst = Math.max(worst, performance.now() - last)
+        last = performance.now()
+      }, 1)
+      await wal.close()
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      clearInterval(watching)
+      gaps.push(worst)
+    }
+    expect(Math.min(...gaps)).toBeLessThan(20) // an io_destroy takes it some 35 ms
+  })
+})
