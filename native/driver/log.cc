@@ -217,7 +217,8 @@ bool Log::commit_one(std::unique_lock<WakingMutex>* lock) {
   const uint64_t file_bytes = op.kind == OpKind::seal ? headers_.at(op.segment).file_bytes : 0;
   if (has_work(now)) wake_committer();
   const bool notes = op.kind == OpKind::write && worth_noting(op);
-  if (op.kind == OpKind::write && !again && op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
+  if (op.kind == OpKind::write && !again && op.opened_ns <= now)
+    queue_latency_.add(now - op.opened_ns);
   lock->unlock();
   if (notes) note_place(op, wall_micros);
   uint64_t device_ns = 0;

@@ -278,7 +278,8 @@ TEST_CASE("ensures that the kernel's own asynchronous write is durable, and says
   CHECK(back.all(4 * block, 8 * block, 0));
 }
 
-TEST_CASE("ensures that what waits behind a commit that durable_lsn told of is begun by its thread") {
+TEST_CASE(
+    "ensures that what waits behind a commit that durable_lsn told of is begun by its thread") {
   Fixture f;
   f.append("armed");
   f.take();

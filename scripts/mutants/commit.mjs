@@ -411,4 +411,22 @@ export const COMMIT_MUTANTS = [
     replace: '',
     by: 'ensures that a commit nobody asks about becomes known, and what waits behind it goes',
   },
+  {
+    name: 'begun-unsupported-final',
+    defence: 'what the kernel cannot begin after all is written by a committer',
+    danger: 'a kernel that says so late stops every log at its first commit',
+    file: ASYNC,
+    find: 'const bool unsupported = result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL;',
+    replace: 'const bool unsupported = false;',
+    by: 'ensures that a write the kernel does not support is carried out by a committer',
+  },
+  {
+    name: 'begun-left-at-the-stop',
+    defence: 'a log is not shut down while a thread is beginning a commit',
+    danger: 'a write goes to whatever file has taken the number of the closed one',
+    file: LOG,
+    find: 'if (stopping_ && !begun_.has_value()) return;',
+    replace: 'if (stopping_) return;',
+    by: 'ensures that a log that stopped is not shut down before a write that is being begun',
+  },
 ]
