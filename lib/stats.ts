@@ -41,7 +41,7 @@ export interface WalStats {
   groups: number
   /** Bytes of those commits; padding, control groups and seals included. */
   groupBytes: number
-  /** Commits that hold no records: watermarks, seals. */
+  /** Commits that hold no records: start groups, watermarks, heads, closes. */
   controlGroups: number
   /** Explicit syncs; synchronous writes are counted in `groups`. */
   syncs: number

@@ -313,8 +313,11 @@ Status Examiner::finish() {
     if (!status.ok()) return status;
   }
   if (row.verdict == Verdict::corrupt && action == OnDamage::cut) accept_kept_files();
-  if (policy_.live)
-    last_lsn_ = std::min(last_lsn_, std::max(seen_watermark_, out_->state.first_lsn - 1));
+  if (policy_.live) {
+    const uint64_t seen = last_lsn_;
+    last_lsn_ = std::min(seen, std::max(seen_watermark_, out_->state.first_lsn - 1));
+    report.records -= std::min(report.records, seen - last_lsn_);  // nor are they counted
+  }
   out_->last_checksum = checksum_;
   const size_t keep = out_->segments.size();
   for (size_t i = 0; i < keep; i++) {
