@@ -36,6 +36,8 @@ function* callsOf(text) {
   }
 }
 
+const flagsOf = (given) => given.match(/\bRWF_\w+/g).join('|')
+
 /** Durable calls between the marks, by kind. */
 export function countSyncs(trace) {
   const synced = new Set() // descriptors whose writes are durable
@@ -53,7 +55,7 @@ export function countSyncs(trace) {
     } else if (name === 'close') synced.delete(fd)
     else if (!counting || result < 0) continue
     else if (SYNCS.has(name)) count(name)
-    else if (WRITES.has(name) && /\bRWF_D?SYNC\b/.test(given)) count(`${name} RWF_DSYNC`)
+    else if (WRITES.has(name) && /\bRWF_D?SYNC\b/.test(given)) count(`${name} ${flagsOf(given)}`)
     else if (WRITES.has(name) && synced.has(fd)) count(`${name} O_DSYNC`)
     else if (name === 'io_uring_enter') count(name)
   }

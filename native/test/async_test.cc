@@ -37,6 +37,13 @@ struct Fixture {
     (void)log().kick(&open->session);
     return lsn;
   }
+  // From another thread, which is to be joined: meanwhile somebody waits for what is held.
+  std::thread release_soon() {
+    return std::thread([this] {
+      usleep(30'000);
+      held.release();
+    });
+  }
   // As its event loop calls it.
   void take() { log().take_commit(&open->session); }
 };
@@ -96,10 +103,7 @@ TEST_CASE("ensures that appendSync behind a commit under way waits for it itself
   Fixture f;
   f.held.hold();
   f.append("first");
-  std::thread releasing([&] {
-    usleep(30'000);
-    f.held.release();
-  });
+  std::thread releasing = f.release_soon();
   CHECK(f.open->append_sync("second") == 2);
   releasing.join();
   CHECK(f.log().durable_lsn() == 2);
@@ -206,10 +210,7 @@ TEST_CASE("ensures that closing waits for the commit under way, and the log is w
   Fixture f;
   f.held.hold();
   f.append("first");
-  std::thread releasing([&] {
-    usleep(30'000);
-    f.held.release();
-  });
+  std::thread releasing = f.release_soon();
   CHECK(f.open->close().ok());
   releasing.join();
   OpenLog again(f.fs, f.options);

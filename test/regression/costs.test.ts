@@ -57,8 +57,11 @@ it('an acknowledged append makes one durable call', async ({ skip }) => {
   if (reason !== undefined) return skip(reason)
   const directory = makeDirectory()
   mkdirSync(directory, { recursive: true })
-  const { perAppend } = await syncsOf('stonelog', directory)
+  const { perAppend, counts } = await syncsOf('stonelog', directory)
   // A watermark that an idle moment publishes may come in between, a second sync may not.
   expect(perAppend).toBeGreaterThanOrEqual(1)
   expect(perAppend).toBeLessThan(1.5)
+  // What the event loop begins by itself must be durable when it is done, and must never wait.
+  const begun = Object.keys(counts).filter((kind) => kind.startsWith('io_submit'))
+  for (const kind of begun) expect(kind).toBe('io_submit RWF_DSYNC|RWF_NOWAIT')
 })
