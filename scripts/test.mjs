@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 // Builds and runs every test: native ones, bounded runs of the simulator, of crash states and of
-// the fuzzer with its corpus, vitest, and a part of these again under sanitizers. The last line is
-// exactly `N passed, N failed, N skipped`; the exit code is 1 if anything failed or nothing ran.
+// the fuzzer with its corpus, vitest, and a part of these again under sanitizers. Before the end,
+// whatever failed is named and told once more, for whoever sees the end of the output only. The
+// last line is exactly `N passed, N failed, N skipped`; the exit code is 1 if anything failed or
+// nothing ran.
 //
 //   node scripts/test.mjs                   all of it; without sanitizers if STONELOG_SANITIZERS=0
 //   node scripts/test.mjs --variant asan    everything under AddressSanitizer and UBSan
@@ -46,10 +48,22 @@ const EVERY_BYTE_ARGS = {
 }
 
 const sum = { passed: 0, failed: 0, skipped: 0 }
+/** What failed, in words: a part's name and what it printed of the failure. */
+const failures = []
 let since = performance.now()
 
-/** Adds one part's counts and says what it came to, and what it took with its build. */
-function count(part, passed, failed, skipped) {
+// A failure in many lines would push the others out of sight.
+const LINES_OF_A_FAILURE = 40
+
+/**
+ * Adds one part's counts and says what it came to, and what it took with its build. `told` is what
+ * the part said of its failures, or its output, of which the end is kept.
+ */
+function count(part, passed, failed, skipped, told = '') {
+  if (failed > 0) {
+    const lines = told.trimEnd().split('\n').slice(-LINES_OF_A_FAILURE)
+    failures.push(`FAILED ${part}\n${lines.map((line) => `  ${line}`).join('\n')}`)
+  }
   sum.passed += passed
   sum.failed += failed
   sum.skipped += skipped
@@ -64,23 +78,35 @@ function skip(name, reason) {
 }
 
 /**
- * Runs a program with its output shown as it comes; the promise settles to exit code and output.
+ * Runs a program with its output shown as it comes; the promise settles to its exit code, what it
+ * printed, and `told`: that and its standard error.
  */
 function run(command, args, env = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: root,
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     let text = ''
-    child.stdout.setEncoding('utf8')
-    child.stdout.on('data', (chunk) => {
+    let told = ''
+    const listen = (name, heard) => {
+      child[name].setEncoding('utf8')
+      child[name].on('data', (chunk) => {
+        heard(chunk)
+        told += chunk
+        process[name].write(chunk)
+      })
+    }
+    listen('stdout', (chunk) => {
       text += chunk
-      process.stdout.write(chunk)
     })
-    child.on('error', (error) => resolve({ status: 1, text: `${text}${error.message}` }))
-    child.on('close', (status, signal) => resolve({ status: signal ? 1 : status, text }))
+    listen('stderr', () => {})
+    child.on('error', (error) => resolve({ status: 1, text, told: `${told}${error.message}` }))
+    child.on('close', (status, signal) => {
+      if (signal) told += `ended by ${signal}`
+      resolve({ status: signal ? 1 : status, text, told })
+    })
   })
 }
 
@@ -106,7 +132,7 @@ async function made(target, variant) {
     sum.skipped++
   } catch (error) {
     console.error(error.message)
-    count(`${named(NAMES[target], variant)} (build)`, 0, 1, 0)
+    count(`${named(NAMES[target], variant)} (build)`, 0, 1, 0, error.message)
   }
   return false
 }
@@ -115,30 +141,30 @@ async function made(target, variant) {
 async function runNative(variant, filter = []) {
   const part = named('native tests', variant)
   if (!(await made('test', variant))) return
-  const { status, text } = await run(join(root, 'build', variant, 'native-tests'), [
+  const { status, text, told } = await run(join(root, 'build', variant, 'native-tests'), [
     '--no-colors=1',
     ...filter,
   ])
   const line = text.match(
     /test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*(?:\|\s*(\d+) skipped)?/,
   )
-  if (!line) return count(part, 0, 1, 0)
+  if (!line) return count(part, 0, 1, 0, told)
   const [passed, failed] = [line[2], line[3]].map(Number)
   // What a filter leaves out is not skipped for want of anything.
   const skipped = filter.length === 0 ? Number(line[4] ?? '0') : 0
   // A sanitizer's report at exit fails the run although every case passed.
-  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
+  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped, told)
 }
 
 /** Runs a native program whose last line is a sum. */
 async function runCounting(target, program, variant, args, name = NAMES[target]) {
   const part = named(name, variant)
   if (!(await made(target, variant))) return
-  const { status, text } = await run(join(root, 'build', variant, program), args)
+  const { status, text, told } = await run(join(root, 'build', variant, program), args)
   const line = text.trimEnd().match(/(\d+) passed, (\d+) failed, (\d+) skipped$/)
-  if (!line) return count(part, 0, 1, 0)
+  if (!line) return count(part, 0, 1, 0, told)
   const [passed, failed, skipped] = line.slice(1).map(Number)
-  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped)
+  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped, told)
 }
 
 async function runSim(variant) {
@@ -157,16 +183,17 @@ const runReplay = (variant) =>
 /** A bounded run of the fuzzer, the same inputs each time. */
 async function runFuzz() {
   if (!(await made('fuzz', 'release'))) return
-  let failed = 0
+  const told = []
   const names = fuzzTargets()
   for (const target of names) {
     const { ok, line, text } = fuzzForTest(target)
     console.log(`${ok ? '' : 'FAILED '}${line}`)
     if (ok) continue
     console.log(text)
-    failed++
+    told.push(line, text)
   }
-  count('fuzzing', names.length - failed, failed, 0)
+  const failed = told.length / 2
+  count('fuzzing', names.length - failed, failed, 0, told.join('\n'))
 }
 
 async function runVitest(variant = 'release', files = []) {
@@ -184,17 +211,18 @@ async function runVitest(variant = 'release', files = []) {
     command = [...runtime.wrapper, ...command]
     env = runtime.env
   }
-  const { status } = await run(
+  const { status, told } = await run(
     command[0],
     [...command.slice(1), vitest, 'run', ...reporters, ...files],
     { ...env, STONELOG_TEST_RESULT: resultFile },
   )
-  if (!existsSync(resultFile)) return count(part, 0, 1, 0)
-  const { passed, failed, skipped } = JSON.parse(readFileSync(resultFile, 'utf8'))
+  if (!existsSync(resultFile)) return count(part, 0, 1, 0, told)
+  const { passed, failures: failed, skipped } = JSON.parse(readFileSync(resultFile, 'utf8'))
   for (const { name, note } of skipped) {
     console.log(`SKIPPED ${name}: ${note ?? 'no reason given'}`)
   }
-  count(part, passed, failed === 0 && status !== 0 ? 1 : failed, skipped.length)
+  if (failed.length === 0 && status !== 0) failed.push(told)
+  count(part, passed, failed.length, skipped.length, failed.join('\n'))
 }
 
 /** Builds what the package consists of; a failure is one failed test and ends the run. */
@@ -205,12 +233,12 @@ async function buildPackage() {
     if (process.platform === 'linux' && process.arch === 'x64') await prebuildAll(targets)
   } catch (error) {
     console.error(error.message)
-    count('build of the addon', 0, 1, 0)
+    count('build of the addon', 0, 1, 0, error.message)
     return false
   }
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  const { status } = await run(process.execPath, [tsc, '-p', 'tsconfig.json'])
-  if (status !== 0) count('build of lib', 0, 1, 0)
+  const { status, told } = await run(process.execPath, [tsc, '-p', 'tsconfig.json'])
+  if (status !== 0) count('build of lib', 0, 1, 0, told)
   return status === 0
 }
 
@@ -263,6 +291,7 @@ async function main() {
     if (values.variant === 'asan') await runAsan([], [])
     else await runTsan([], true)
   }
+  for (const failure of failures) console.log(failure)
   if (sum.failed > 0 || sum.passed === 0) process.exitCode = 1
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`)
 }
