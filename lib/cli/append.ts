@@ -1,7 +1,7 @@
 // `stonelog append DIR`: each line of stdin is a record.
 import { WalError } from '../errors.js'
-import { Wal } from '../wal.js'
-import { Exit, parseCommand, stderrLogger } from './exit.js'
+import type { Wal } from '../wal.js'
+import { Exit, openLog, parseCommand, parseNumber } from './exit.js'
 
 const NEWLINE = 0x0a
 
@@ -45,8 +45,12 @@ async function write(wal: Wal, data: Buffer): Promise<void> {
  * Prints the last durable LSN at the end, also when a line was refused: what is there, is there.
  */
 export async function append(args: string[]): Promise<Exit> {
-  const { directory } = parseCommand(args, {})
-  const wal = await Wal.open(directory, { logger: stderrLogger })
+  const { directory, values } = parseCommand(args, {
+    recovery: { type: 'string' },
+    'segment-bytes': { type: 'string' },
+  })
+  const segmentBytes = parseNumber('segment-bytes', 'bytes', values['segment-bytes'])
+  const wal = await openLog(directory, values.recovery, { segmentBytes })
   try {
     for await (const line of lines(process.stdin)) await write(wal, line)
   } finally {

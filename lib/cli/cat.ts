@@ -1,8 +1,7 @@
 // `stonelog cat DIR`: prints each record and a newline, beside a running writer too.
 import { once } from 'node:events'
 import type { RecordBatch } from '../record-batch.js'
-import { Wal } from '../wal.js'
-import { Exit, parseCommand, parseLsn, stderrLogger } from './exit.js'
+import { Exit, openLog, parseCommand, parseNumber } from './exit.js'
 
 /** The batch as it is printed: one copy, one write. */
 function toLines(batch: RecordBatch): Buffer {
@@ -24,15 +23,18 @@ export async function cat(args: string[]): Promise<Exit> {
   const { directory, values } = parseCommand(args, {
     from: { type: 'string' },
     to: { type: 'string' },
+    recovery: { type: 'string' },
   })
-  const range = { from: parseLsn('from', values.from), to: parseLsn('to', values.to) }
-  const wal = await Wal.open(directory, { readOnly: true, logger: stderrLogger })
+  const from = parseNumber('from', 'an LSN', values.from)
+  const to = parseNumber('to', 'an LSN', values.to)
+  const wal = await openLog(directory, values.recovery, { readOnly: true })
   try {
-    for await (const batch of wal.readBatches(range)) {
+    for await (const batch of wal.readBatches({ from, to })) {
       if (!process.stdout.write(toLines(batch))) await once(process.stdout, 'drain')
     }
   } finally {
     await wal.close()
   }
-  return Exit.ok
+  // With `--recovery` damage does not stop it, and something is missing all the same.
+  return wal.recovery.verdict === 'corrupt' ? Exit.corrupt : Exit.ok
 }

@@ -1,6 +1,8 @@
-// What all commands share: exit codes, arguments, where warnings go.
+// What all commands share: exit codes, arguments, opening a log, where warnings go.
 import { parseArgs } from 'node:util'
-import type { Logger } from '../options.js'
+import { WalError } from '../errors.js'
+import type { Logger, RecoveryMode, WalOptions } from '../options.js'
+import { Wal } from '../wal.js'
 
 export const enum Exit {
   /** Clean, or a torn tail. */
@@ -30,20 +32,37 @@ export function parseCommand(args: string[], options: Options) {
     return { directory, values: values as Record<string, string | boolean | undefined> }
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw new UsageError((error as Error).message.split('\n', 1)[0]!)
+    // Node's advice behind the first sentence is about positional arguments.
+    throw new UsageError((error as Error).message.split(/\.\s/, 1)[0]!)
   }
 }
 
-/** An LSN argument, or undefined if it was not given. @throws UsageError */
-export function parseLsn(name: string, text: string | boolean | undefined): number | undefined {
+type Value = string | boolean | undefined
+
+/** An argument that is `what`, or undefined if it was not given. @throws UsageError */
+export function parseNumber(name: string, what: string, text: Value): number | undefined {
   if (text === undefined) return undefined
-  const lsn = typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(lsn)) throw new UsageError(`--${name} takes an LSN, not ${text}`)
-  return lsn
+  const number = typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(number)) throw new UsageError(`--${name} takes ${what}, not ${text}`)
+  return number
+}
+
+/**
+ * Opens a log, with `--recovery` as it was given.
+ * @throws UsageError for an option that is refused, since the command line is where it came from
+ */
+export async function openLog(directory: string, recovery: Value, options: WalOptions) {
+  const mode = recovery as RecoveryMode | undefined
+  try {
+    return await Wal.open(directory, { ...options, recovery: mode, logger: stderrLogger })
+  } catch (error) {
+    const isOption = error instanceof WalError && error.code === 'WAL_BAD_OPTION'
+    throw isOption ? new UsageError(error.message) : error
+  }
 }
 
 /** Warnings and errors to stderr; stdout belongs to the data. */
-export const stderrLogger: Logger = {
+const stderrLogger: Logger = {
   info() {},
   warn: (message) => void process.stderr.write(`${message}\n`),
   error: (message) => void process.stderr.write(`${message}\n`),

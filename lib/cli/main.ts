@@ -7,11 +7,13 @@ import { cat } from './cat.js'
 import { Exit, UsageError } from './exit.js'
 import { verify } from './verify.js'
 
-const USAGE = `usage: stonelog append DIR                    append each line of stdin as a record;
-                                              prints the last durable LSN
-       stonelog cat DIR [--from N] [--to N]   print each record and a newline
-       stonelog verify DIR [--json]           scan everything and report, changing nothing
-       stonelog --help | --version            also behind a command
+const USAGE = `usage: stonelog append DIR [--segment-bytes N]  append each line of stdin as a record;
+                                                prints the last durable LSN
+       stonelog cat DIR [--from N] [--to N]     print each record and a newline
+       stonelog verify DIR [--json]             scan everything and report, changing nothing
+       stonelog --help | --version              also behind a command
+append and cat take --recovery MODE: tolerate-torn-tail (default), strict, point-in-time, salvage;
+cat never changes the log, whatever the mode
 exit codes: 0 clean or torn tail, 1 corrupt, 2 usage, 3 cannot read or open
 `
 

@@ -3,13 +3,15 @@ import { stateOf, type VerifyReport } from '../recovery.js'
 import { Wal } from '../wal.js'
 import { Exit, parseCommand } from './exit.js'
 
+const count = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`
+
 function describe(report: VerifyReport): string {
   const { verdict, firstLsn, lastLsn, epoch, scanned } = report
   const range = lastLsn < firstLsn ? 'empty' : `LSN ${firstLsn} to ${lastLsn}`
   const lines = [
     `verdict    ${verdict} (${stateOf(report)})`,
     `records    ${report.records} (${range}), epoch ${epoch}`,
-    `scanned    ${scanned.segments} segments, ${scanned.bytes} bytes in ${report.durationMs} ms`,
+    `scanned    ${count(scanned.segments, 'segment')}, ${count(scanned.bytes, 'byte')} in ${report.durationMs.toFixed(1)} ms`,
   ]
   if (report.truncatedBytes > 0) lines.push(`torn       ${report.truncatedBytes} bytes`)
   for (const { from, to, segment, offset, reason } of report.lost) {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
@@ -60,6 +60,53 @@ describe('stonelog cat', () => {
   })
 })
 
+describe('--recovery', () => {
+  const payloads = ['first payload', 'second payload', 'third payload']
+  const makeDamagedLog = async () => {
+    // A group each; idle until the durable watermark is published.
+    const directory = await makeKilledLog(payloads, 300)
+    damage(directory, 'second payload')
+    return directory
+  }
+
+  it('of cat says what to print of a damaged log, changing nothing, and exits with 1', async () => {
+    const directory = await makeDamagedLog()
+    const printed = async (mode: string) => stonelog(['cat', directory, '--recovery', mode])
+    expect(await printed('strict')).toMatchObject({ code: 1, stdout: '' })
+    expect(await printed('point-in-time')).toMatchObject({ code: 1, stdout: 'first payload\n' })
+    expect(await printed('salvage')).toMatchObject({
+      code: 1,
+      stdout: 'first payload\nthird payload\n',
+      stderr: expect.stringMatching(/lost LSN 2 to 2/),
+    })
+    expect(await Wal.verify(directory)).toMatchObject({ verdict: 'corrupt', records: 1 })
+  })
+
+  it('of append accepts damage that is refused without it', async () => {
+    const directory = await makeDamagedLog()
+    expect(await stonelog(['append', directory], 'fourth')).toMatchObject({ code: 1 })
+    expect(await stonelog(['append', directory, '--recovery=salvage'], 'fourth')).toMatchObject({
+      code: 0,
+      stdout: '4\n',
+    })
+    expect(await stonelog(['cat', directory])).toMatchObject({
+      code: 0,
+      stdout: 'first payload\nthird payload\nfourth\n',
+    })
+  })
+})
+
+describe('--segment-bytes', () => {
+  it('makes room for a longer record', async () => {
+    const directory = makeDirectory()
+    const text = 'x'.repeat(70_000)
+    const small = ['append', directory, '--segment-bytes']
+    expect(await stonelog([...small, '131072'], text)).toMatchObject({ code: 3, stdout: '0\n' })
+    expect(await stonelog([...small, '262144'], text)).toMatchObject({ code: 0, stdout: '1\n' })
+    expect(readdirSync(directory)).toContain('00000000000000000001.wal')
+  })
+})
+
 describe('stonelog verify', () => {
   it('reports in words and in JSON', async () => {
     const directory = await makeLog(['a', 'b'])
@@ -99,6 +146,9 @@ describe('exit codes', () => {
     [['cat', 'a', 'b']],
     [['cat', 'a', '--from', 'x']],
     [['verify', 'a', '--jsn']],
+    [['cat', 'a', '--recovery', 'salvge']],
+    [['append', 'a', '--segment-bytes', '1e6']],
+    [['append', 'a', '--segment-bytes', '12']],
   ])('%j is usage, 2', async (args) => {
     const { code, stderr } = await stonelog(args)
     expect({ code, stderr }).toEqual({
