@@ -301,7 +301,7 @@ TEST_CASE("driver: durability levels that are not durable") {
 TEST_CASE("driver: reader beside a writer") {
   Fixture f;
   OpenLog open(f.fs, f.options);
-  f.fill(open, 500);
+  open.append_up_to(500);
   OpenOptions options = f.options;
   options.read_only = true;
   ReadOnlyLog* reader = nullptr;
@@ -353,7 +353,7 @@ TEST_CASE("driver: read from anywhere") {
   Fixture f;
   f.options.segment_bytes = 1 << 20;
   OpenLog open(f.fs, f.options);
-  f.fill(open, 700);
+  open.append_up_to(700);
   for (int i = 0; i < 3000; i++) {
     Code code = Code::ok;
     while (open.append(text_of(open.log->last_lsn() + 1), &code) == 0) usleep(100);
@@ -370,7 +370,7 @@ TEST_CASE("driver: read from anywhere") {
 TEST_CASE("driver: reader at the end of a log that is emptied") {
   Fixture f;
   OpenLog open(f.fs, f.options);
-  f.fill(open, 10);
+  open.append_up_to(10);
   Reader reader(open.log, 1, UINT64_MAX);
   RecordBatch batch;
   REQUIRE(reader.next(&batch).ok());
@@ -381,7 +381,7 @@ TEST_CASE("driver: reader at the end of a log that is emptied") {
   REQUIRE(open.log->truncate_before(11, &first).ok());
   REQUIRE(first == 11);
   REQUIRE(reader.next(&batch).ok());
-  f.fill(open, 5);
+  open.append_up_to(15);
   REQUIRE(reader.next(&batch).ok());
   CHECK(batch.offsets.size() == 5);
 }

@@ -45,6 +45,10 @@ class CountingListener : public Listener {
   std::map<uint64_t, std::pair<Status, uint64_t>> answers_;
 };
 
+inline std::string text_of(uint64_t lsn) {
+  return "record " + std::to_string(lsn) + std::string(lsn % 97, '.');
+}
+
 inline OpenOptions small_options(const std::string& directory) {
   OpenOptions options;
   options.directory = directory;
@@ -87,6 +91,17 @@ class OpenLog {
   uint64_t append_sync(const std::string& text, Code* code = nullptr) {
     Code ignored = Code::ok;
     return log->append_sync(&session, bytes(text), text.size(), code == nullptr ? &ignored : code);
+  }
+  // Appends texts until the log ends with that LSN. Segments may be prepared later than they are
+  // wanted, on a busy machine by many tries.
+  void append_up_to(uint64_t last_lsn) {
+    REQUIRE(wait_for([&] {
+      Code code = Code::ok;
+      while (log->last_lsn() < last_lsn && code == Code::ok)
+        (void)append_sync(text_of(log->last_lsn() + 1), &code);
+      REQUIRE((code == Code::ok || code == Code::backpressure));
+      return log->last_lsn() >= last_lsn;
+    }));
   }
   std::vector<std::string> read_all(Status* read_status = nullptr) {
     return read_from(log, log->first_lsn(), read_status);
@@ -188,10 +203,6 @@ inline uint64_t flip_bit(const std::string& path, uint64_t offset) {
 inline uint64_t lose_sector(const std::string& path, uint64_t offset) {
   return change_sector(path, offset,
                        [](std::vector<uint8_t>* sector) { sector->assign(sector->size(), 0); });
-}
-
-inline std::string text_of(uint64_t lsn) {
-  return "record " + std::to_string(lsn) + std::string(lsn % 97, '.');
 }
 
 inline size_t segment_files(const std::string& directory) {
