@@ -213,10 +213,11 @@ export interface Native {
   /** Where the handle stages records of its default durability from now on; see lib/staging.ts. */
   stage(handle: number, memory: ArrayBuffer, durability: number): void
   /**
-   * Publishes what was appended and staged to the committers: once per burst. The LSN of the next
-   * record staged, or 0 if none may be.
+   * Publishes what was appended and staged to the committers: once per burst. `more`: in the middle
+   * of one for which nobody waits yet, so a little may wait for its end. The LSN of the next record
+   * staged, or 0 if none may be.
    */
-  kick(handle: number): number
+  kick(handle: number, more: boolean): number
   /** Result: durableLsn. `upTo` 0: everything given so far. */
   flush(handle: number, requestId: number, upTo: number): void
   /** Result: null, once the queue is below half and space is prepared. */

@@ -87,7 +87,7 @@ export class Wal {
   readonly #publish = (): void => {
     this.#kickScheduled = false
     if (this.#unpublishedBytes === 0) return
-    this.#kick()
+    this.#kick(false)
   }
   /** The getters' values once the handle is being given back. */
   #final: { firstLsn: number; lastLsn: number; durableLsn: number; epoch: number } | undefined
@@ -226,7 +226,6 @@ export class Wal {
       }
       if (upTo === 0) return this.durableLsn
     }
-    this.#publish()
     const durableLsn = await this.#request<number>('flushing', (id) =>
       this.#native.flush(this.#handle, id, upTo ?? 0),
     )
@@ -345,7 +344,7 @@ export class Wal {
     let lsn = staging.put(data)
     if (lsn === 0) {
       if (!staging.isOver) return 0
-      this.#kick()
+      this.#kickMidway()
       lsn = staging.put(data)
       if (lsn === 0) return 0
     }
@@ -391,8 +390,8 @@ export class Wal {
     if (durability !== Durability.none) this.#pending.owe(lsn)
     // Empty records count too: zero means that nothing waits.
     this.#unpublishedBytes += length + 1
-    if (this.#unpublishedBytes > KICK_BYTES) this.#kick()
-    else this.#publishSoon()
+    if (this.#unpublishedBytes > KICK_BYTES) this.#kickMidway()
+    this.#publishSoon()
   }
 
   #publishSoon(): void {
@@ -401,10 +400,16 @@ export class Wal {
     process.nextTick(this.#publish)
   }
 
+  /** In the middle of a burst: what nobody waits for yet may wait for company. */
+  #kickMidway(): void {
+    this.#kick(this.#pending.count === 0)
+    this.#unpublishedBytes = 1 // as the end of the burst must see to it
+  }
+
   /** Publishes what waits, staged or not; what is staged next has a new lease, if there is one. */
-  #kick(): void {
+  #kick(more: boolean): void {
     this.#unpublishedBytes = 0
-    const leasedLsn = this.#native.kick(this.#handle)
+    const leasedLsn = this.#native.kick(this.#handle, more)
     this.#staging?.renew(leasedLsn)
   }
 

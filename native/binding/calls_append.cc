@@ -156,14 +156,15 @@ napi_value stage(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// (handle)
+// (handle, more)
 napi_value kick(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  if (!arguments.ok) return nullptr;
+  const Arguments<2> arguments(env, info);
+  bool more = false;
+  if (!arguments.ok || napi_get_value_bool(env, arguments[1], &more) != napi_ok) return nullptr;
   Handle* handle = arguments.environment->open_handle(arguments[0]);
   const bool writes = handle != nullptr && handle->log != nullptr;
   if (writes) arguments.environment->watch_commits(handle);
-  return number(env, writes ? handle->log->kick(&handle->session) : uint64_t{0});
+  return number(env, writes ? handle->log->kick(&handle->session, more) : uint64_t{0});
 }
 
 }  // namespace stonelog::binding

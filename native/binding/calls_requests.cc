@@ -150,6 +150,7 @@ napi_value flush(napi_env env, napi_callback_info info) {
     arguments.environment->refuse(request, handle == nullptr ? Code::closed : Code::read_only);
     return nullptr;
   }
+  arguments.environment->watch_commits(handle);
   handle->waiting.push_back({request, true});
   handle->log->flush(&handle->session, request, up_to);
   return nullptr;

@@ -122,8 +122,9 @@ class Log final : public Source {
   // until the session is detached.
   void stage(Session* session, Staging* staging, log::Durability durability);
   // Publishes what was appended and staged. The LSN that the next staged record will have; 0: none
-  // may be staged.
-  uint64_t kick(Session* session = nullptr);
+  // may be staged. `more`: more follows within this turn of the event loop, at whose end it is
+  // published for certain, and nobody waits for what there is: a little is not published yet.
+  uint64_t kick(Session* session = nullptr, bool more = false);
   // From now on the session's thread may begin commits: a descriptor that becomes readable when one
   // is done, for take_commit(); -1 where none is ever begun so. It stays as long as the log.
   int watch_commits(Session* session);

@@ -24,8 +24,9 @@ using log::Op;
 
 namespace {
 
-// A larger group is stamped and copied by the kernel for long enough to be better begun elsewhere.
-constexpr uint64_t kMostBegunBytes = 64 << 10;
+// Stamping a larger group, and giving its pages to the device, takes longer than waking a
+// committer.
+constexpr uint64_t kMostBegunBytes = 256 << 10;
 
 }  // namespace
 

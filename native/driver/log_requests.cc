@@ -28,11 +28,10 @@ void Log::attach(Session* session) {
 
 void Log::detach(Session* session) {
   const std::lock_guard<WakingMutex> guard(mutex_);
-  if (lease_holder_ == session) {
-    end_lease();
-    engine_->publish(now_ns());
-    wake_for_work();
-  }
+  if (lease_holder_ == session) end_lease();
+  // The end of its burst does not come any more.
+  engine_->publish(now_ns());
+  wake_for_work();
   std::erase(sessions_, session);
   const auto of_session = [&](const Waiter& waiter) { return waiter.session == session; };
   std::erase_if(flush_waiters_, of_session);
@@ -129,14 +128,16 @@ void Log::note_appender(const Session* session) {
   engine_->set_several_appenders(sessions_.size() > 1 && bursts_in_a_row_ < kBurstsAlone);
 }
 
-uint64_t Log::kick(Session* session) {
+uint64_t Log::kick(Session* session, bool more) {
   std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
   note_appender(session);
   (void)take_begun();
   const uint64_t now = now_ns();
-  engine_->publish(now);
-  commit_soon(&lock, session, now);
+  if (!more || !engine_->may_gather()) {
+    engine_->publish(now);
+    commit_soon(&lock, session, now);
+  }
   if (engine_->has_chore(now)) mutex_.wake_one_later(&chores_);
   return grant_lease(session);
 }

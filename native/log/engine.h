@@ -51,6 +51,7 @@ struct EngineOptions {
   uint64_t idle_ns = 20'000'000;
   uint64_t prepare_retry_ns = 100'000'000;
   uint32_t prepare_ahead = 1;             // segments kept ready
+  uint32_t gather_bytes = 256 << 10;      // what a burst gathers that nobody waits for yet
   uint32_t second_slot_bytes = 64 << 10;  // what must wait before a group joins one in flight
   uint32_t zero_piece_bytes = 512 << 10;
   uint64_t zero_ahead_bytes = 4 << 20;
@@ -166,6 +167,11 @@ class Engine {
   void publish(uint64_t now_ns) {
     if (has_unpublished()) last_append_ns_ = std::max(last_append_ns_, now_ns);
     publish();
+  }
+  // Whether the device would be given too little for it to be worth a commit of its own.
+  bool may_gather() const {
+    return in_flight_ == 0 && unsubmitted_bytes_ < options_.gather_bytes &&
+           pending_bytes_ < options_.queue_bytes / 8;
   }
   bool has_open_group() const { return has_open_; }
   bool has_unpublished() const { return published_lsn_ < last_lsn_; }

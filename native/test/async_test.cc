@@ -19,6 +19,7 @@ struct Fixture {
 
   explicit Fixture(uint64_t segment_bytes = 128 << 10) {
     options.segment_bytes = segment_bytes;
+    options.queue_bytes = 4 << 20;
     fs.offer_async(&held);
     open = std::make_unique<OpenLog>(fs, options);
     REQUIRE(open->status.ok());
@@ -28,12 +29,16 @@ struct Fixture {
   ~Fixture() { held.release(); }
   Log& log() { return *open->log; }
 
-  // As the event loop's thread does it.
-  uint64_t append(const std::string& text) {
+  // As the event loop's thread does it, which kicks at the end of its turn.
+  uint64_t admit(const std::string& text) {
     Code code = Code::ok;
     const uint64_t lsn = log().append(&open->session, reinterpret_cast<const uint8_t*>(text.data()),
                                       text.size(), Durability::group, &code);
     REQUIRE(code == Code::ok);
+    return lsn;
+  }
+  uint64_t append(const std::string& text) {
+    const uint64_t lsn = admit(text);
     (void)log().kick(&open->session);
     return lsn;
   }
@@ -237,16 +242,32 @@ TEST_CASE("ensures that rotations go on where one thread begins all commits") {
 
 TEST_CASE(
     "ensures that large groups, bulk loads and what is not to be durable are not begun here") {
-  Fixture f;
+  Fixture f(1 << 20);
   Code code = Code::ok;
-  const std::string large(100 << 10, 'x');
   CHECK(f.open->append("not durable", &code, Durability::none) == 1);
   (void)f.log().kick(&f.open->session);
   CHECK(f.held.begun() == 0);
   CHECK(f.log().flush_and_wait().ok());
-  f.append(large.substr(0, 64 << 10));
+  const std::string text(60 << 10, 'x');
+  for (int i = 0; i < 4; i++) (void)f.admit(text);
+  const uint64_t last = f.append(text);
   CHECK(f.held.begun() == 0);
-  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == 2; }));
+  CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == last; }));
+}
+
+// ensures that a flush at the end of a burst has no thread woken either.
+TEST_CASE("ensures that a burst is begun by the thread that flushes it") {
+  Fixture f(1 << 20);
+  const std::string text(60 << 10, 'x');
+  for (int i = 0; i < 3; i++) {
+    (void)f.admit(text);
+    (void)f.log().kick(&f.open->session, true);
+  }
+  CHECK(f.held.begun() == 0);
+  f.log().flush(&f.open->session, 1, 0);
+  CHECK(f.held.begun() == 1);
+  f.take();
+  CHECK(f.open->listener.answered(1));
 }
 
 TEST_CASE("ensures that the kernel's own asynchronous write is durable, and says when") {

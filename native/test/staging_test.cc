@@ -166,6 +166,87 @@ TEST_CASE("staging: the log stops meanwhile") {
   CHECK(not_written == 2);
 }
 
+// ensures that a burst for which nobody waits becomes one group, however often it is admitted
+// midway, and that its end publishes it.
+TEST_CASE("staging: a burst gathers") {
+  Fixture f;
+  f.options.queue_bytes = 4 << 20;
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  const uint64_t before = open.log->stats().counters.groups;
+  uint64_t lsn = 0;
+  for (int part = 0; part < 3; part++) {
+    while (f.writer.put(text_of(lsn + 1)) == lsn + 1) lsn++;
+    f.writer.renew(open.log->kick(&open.session, true));
+  }
+  REQUIRE(lsn > 2000);
+  usleep(20'000);
+  CHECK(open.log->stats().counters.groups == before);
+  f.writer.renew(open.log->kick(&open.session));
+  REQUIRE(open.wait_for([&] { return open.log->durable_lsn() == lsn; }));
+  CHECK(open.log->stats().counters.groups == before + 1);
+  Fixture::check(open, lsn);
+}
+
+// ensures that a burst without an end is published all the same, and early where the queue is short
+// or the device at work.
+TEST_CASE("staging: a burst does not gather for ever") {
+  uint64_t queue_bytes = 0;
+  SUBCASE("of much") { queue_bytes = 4 << 20; }
+  SUBCASE("of an eighth of the queue") { queue_bytes = 512 << 10; }
+  Fixture f;
+  f.options.queue_bytes = queue_bytes;
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  uint64_t staged = 0;
+  uint64_t lsn = 0;
+  while (staged < std::min<uint64_t>(256 << 10, queue_bytes / 8)) {
+    while (f.writer.put(text_of(lsn + 1)) == lsn + 1) staged += text_of(++lsn).size();
+    f.writer.renew(open.log->kick(&open.session, true));
+  }
+  CHECK(open.wait_for([&] { return open.log->durable_lsn() == lsn; }));
+}
+
+TEST_CASE("staging: a burst does not gather behind a commit under way") {
+  Fixture f;
+  f.options.queue_bytes = 4 << 20;
+  std::atomic<bool> held{false};
+  OpenLog open(f.fs, f.options);
+  f.begin(open);
+  held = true;
+  f.fs.set_hook([&](Operation operation, const std::string&) {
+    while (operation == Operation::dsync_write && held) usleep(100);
+  });
+  REQUIRE(f.writer.put(text_of(1)) == 1);
+  f.writer.renew(open.log->kick(&open.session));
+  uint64_t lsn = 1;
+  while (f.writer.put(text_of(lsn + 1)) == lsn + 1) lsn++;
+  f.writer.renew(open.log->kick(&open.session, true));
+  CHECK(open.wait_for([&] { return open.log->stats().counters.second_slot == 1; }));
+  held = false;
+  CHECK(open.wait_for([&] { return open.log->durable_lsn() == lsn; }));
+}
+
+// ensures that what a handle admitted midway is published when its end takes it away.
+TEST_CASE("staging: a burst whose handle is gone") {
+  Fixture f;
+  f.options.queue_bytes = 4 << 20;
+  OpenLog open(f.fs, f.options);
+  const std::string text = text_of(1);
+  Code code = Code::ok;
+  REQUIRE(open.log->append(&open.session, reinterpret_cast<const uint8_t*>(text.data()),
+                           text.size(), Durability::group, &code) == 1);
+  (void)open.log->kick(&open.session, true);
+  CountingListener listener;
+  Log::Session second;
+  second.listener = &listener;
+  open.log->attach(&second);
+  open.log->detach(&open.session);
+  CHECK(open.wait_for([&] { return open.log->durable_lsn() == 1; }));
+  open.log->attach(&open.session);
+  open.log->detach(&second);
+}
+
 // ensures that nothing is leased that the queue could not take, and that refusals go on as before.
 TEST_CASE("staging: no lease where there may be no room") {
   Fixture f;

@@ -4,6 +4,8 @@ const ENGINE = 'native/log/engine.cc'
 const COMMIT = 'native/log/engine_commit.cc'
 const ASYNC = 'native/driver/log_async.cc'
 const LOG = 'native/driver/log.cc'
+const REQUESTS = 'native/driver/log_requests.cc'
+const ENGINE_STATE = 'native/log/engine.h'
 
 export const COMMIT_MUTANTS = [
   {
@@ -428,5 +430,32 @@ export const COMMIT_MUTANTS = [
     find: 'if (stopping_ && !begun_.has_value()) return;',
     replace: 'if (stopping_) return;',
     by: 'ensures that a log that stopped is not shut down before a write that is being begun',
+  },
+  {
+    name: 'gathers-for-ever',
+    defence: 'a burst is published as it grows, however late its end comes',
+    danger: 'a long burst fills the queue with records that no committer is told of',
+    file: ENGINE_STATE,
+    find: 'return in_flight_ == 0 && unsubmitted_bytes_ < options_.gather_bytes &&\n           pending_bytes_ < options_.queue_bytes / 8;',
+    replace: 'return in_flight_ == 0;',
+    by: 'staging: a burst does not gather for ever',
+  },
+  {
+    name: 'gathers-behind-a-commit',
+    defence: 'what may join a commit under way is published at once',
+    danger: 'a bulk load leaves the device idle between its groups',
+    file: ENGINE_STATE,
+    find: 'return in_flight_ == 0 && unsubmitted_bytes_',
+    replace: 'return unsubmitted_bytes_',
+    by: 'staging: a burst does not gather behind a commit under way',
+  },
+  {
+    name: 'gathered-and-left',
+    defence: 'what a handle had admitted in the middle of a burst is published when it goes',
+    danger: 'records of a thread that was terminated wait for whoever appends next',
+    file: REQUESTS,
+    find: 'engine_->publish(now_ns());\n  wake_for_work();\n  std::erase(sessions_, session);',
+    replace: 'std::erase(sessions_, session);',
+    by: 'staging: a burst whose handle is gone',
   },
 ]

@@ -38,6 +38,23 @@ it.each([
   expect(cost).toEqual({ groups: 20, bytes: 20 * blocks * BLOCK, syncs, records: 20 * count })
 })
 
+it.each([
+  [1000, 100, 27],
+  [50, 4096, 52],
+])('%i writes of %i bytes and a flush are one group of %i blocks', async (count, size, blocks) => {
+  const wal = await open(makeDirectory(), { segmentBytes: 64 << 20 })
+  const data = Buffer.alloc(size, 0x5a)
+  await wal.append(data)
+  const cost = await costOf(wal, async () => {
+    for (let round = 0; round < 20; round++) {
+      for (let i = 0; i < count; i++) wal.write(data)
+      await wal.flush()
+    }
+  })
+  const syncs = wal.stats().io.dsync ? 0 : cost.syncs
+  expect(cost).toEqual({ groups: 20, bytes: 20 * blocks * BLOCK, syncs, records: 20 * count })
+})
+
 it('bulk bytes are at most 1.1 times the payload', async () => {
   const wal = await open(makeDirectory(), { segmentBytes: 64 << 20 })
   const data = Buffer.alloc(4096, 0x5a)

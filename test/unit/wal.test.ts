@@ -42,6 +42,16 @@ describe('append', () => {
     expect(native.kicks).toBe(1)
   })
 
+  it('waits for more when 64 KiB wait and nobody for them, until the burst ends', async () => {
+    for (let index = 0; index < 65; index++) wal.write('x'.repeat(1024))
+    expect(native.gathers).toEqual([true])
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(native.gathers).toEqual([true, false])
+    void wal.append('a')
+    for (let index = 0; index < 65; index++) wal.write('x'.repeat(1024))
+    expect(native.gathers).toEqual([true, false, false])
+  })
+
   it('asks once for a new lease when the one it had was ended', async () => {
     native.lease = 2
     wal.write('a') // there is no lease before something was published
