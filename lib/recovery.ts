@@ -1,6 +1,6 @@
 // What recovery may do, by mode, and what it found. Native gathers the evidence and names the
 // verdict; which verdict is accepted is decided here, in one table.
-import { fromNative, type WalError } from './errors.js'
+import { codeOf, fromNative, type WalError } from './errors.js'
 import { type NativeError, type NativeReport, OnDamage } from './native.js'
 import type { RecoveryMode } from './options.js'
 
@@ -132,9 +132,12 @@ export function toVerifyReport(report: NativeReport): VerifyReport {
 
 /**
  * The error a refused opening becomes: `WAL_TORN_TAIL` (mode `strict` only), `WAL_CORRUPT`
- * (`strict` and `tolerate-torn-tail`), or what else kept native from opening. A refusal changed
- * nothing on the disk.
+ * (`strict` and `tolerate-torn-tail`), or what else kept native from opening, of which the mode
+ * says nothing. A refusal changed nothing on the disk.
  */
 export function toRefusal(error: NativeError, mode: RecoveryMode, directory: string): WalError {
-  return fromNative(error, `opening the log with recovery '${mode}'`, { directory })
+  const code = codeOf(error.code)
+  const isRuling = code === 'WAL_CORRUPT' || code === 'WAL_TORN_TAIL'
+  const action = isRuling ? `opening the log with recovery '${mode}'` : 'opening the log'
+  return fromNative(error, action, { directory })
 }

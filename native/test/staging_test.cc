@@ -217,8 +217,10 @@ TEST_CASE("staging: a burst does not gather behind a commit under way") {
   f.fs.set_hook([&](Operation operation, const std::string&) {
     while (operation == Operation::dsync_write && held) usleep(100);
   });
+  const uint64_t before = open.log->stats().counters.groups;
   REQUIRE(f.writer.put(text_of(1)) == 1);
   f.writer.renew(open.log->kick(&open.session));
+  REQUIRE(open.wait_for([&] { return open.log->stats().counters.groups == before + 1; }));
   uint64_t lsn = 1;
   while (f.writer.put(text_of(lsn + 1)) == lsn + 1) lsn++;
   f.writer.renew(open.log->kick(&open.session, true));

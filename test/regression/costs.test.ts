@@ -45,14 +45,19 @@ it.each([
   const wal = await open(makeDirectory(), { segmentBytes: 64 << 20 })
   const data = Buffer.alloc(size, 0x5a)
   await wal.append(data)
+  const { controlGroups } = wal.stats()
   const cost = await costOf(wal, async () => {
     for (let round = 0; round < 20; round++) {
       for (let i = 0; i < count; i++) wal.write(data)
       await wal.flush()
     }
   })
-  const syncs = wal.stats().io.dsync ? 0 : cost.syncs
-  expect(cost).toEqual({ groups: 20, bytes: 20 * blocks * BLOCK, syncs, records: 20 * count })
+  expect(cost.records).toBe(20 * count)
+  // A burst that meets an idle watermark on its way to the device does not wait for it.
+  const split = cost.groups - 20
+  expect(split).toBeGreaterThanOrEqual(0)
+  expect(split).toBeLessThanOrEqual(wal.stats().controlGroups - controlGroups)
+  expect(cost.bytes).toBeLessThanOrEqual((20 * blocks + split) * BLOCK)
 })
 
 it('bulk bytes are at most 1.1 times the payload', async () => {
