@@ -23,5 +23,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // What is waited for comes in milliseconds, or on a busy machine much later.
+    expect: { poll: { timeout: 30_000 } },
   },
 })

@@ -32,7 +32,7 @@ async function writeAndCut(root: string, name: string, lanes: number): Promise<s
     stdout += text
   })
   const end = ended(writer)
-  await expect.poll(() => stdout.split('\n').length, { timeout: 30_000 }).toBeGreaterThan(20)
+  await expect.poll(() => stdout.split('\n').length).toBeGreaterThan(20)
   const heard = stdout.split('\n').slice(0, -1)
   const cut = shutDown(root)
   writer.kill('SIGKILL')

@@ -1,8 +1,10 @@
 // What does not drift: groups, bytes and durable calls for so many appends.
-import { mkdirSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { makeDirectory, open, packageRoot } from '../fixtures/log.js'
+import { ended } from '../fixtures/process.js'
 
 const BLOCK = 4096
 const RECORD = Buffer.alloc(100, 0x5a)
@@ -86,4 +88,32 @@ it('an acknowledged append makes one durable call', async ({ skip }) => {
   // What the event loop begins by itself must be durable when it is done, and must never wait.
   const begun = Object.keys(counts).filter((kind) => kind.startsWith('io_submit'))
   for (const kind of begun) expect(kind).toBe('io_submit RWF_DSYNC|RWF_NOWAIT')
+})
+
+it('closing a log does not give up the context of asynchronous I/O', async ({ skip }) => {
+  const { cannotCount } = await import(join(packageRoot, 'bench/compare/sync-count.mjs'))
+  const reason = cannotCount()
+  if (reason !== undefined) return skip(reason)
+  const trace = `${makeDirectory()}.trace`
+  const directory = makeDirectory()
+  // Giving one up takes some 35 ms, for which the event loop would stand still.
+  const program = `
+    import { Wal } from 'stonelog'
+    for (let life = 0; life < 3; life++) {
+      const wal = await Wal.open(${JSON.stringify(directory)})
+      for (let count = 0; count < 10; count++) await wal.append('small')
+      console.log(wal.stats().begun)
+      await wal.close()
+    }`
+  const tracer = ['-f', '-qq', '-e', 'trace=io_setup,io_destroy', '-o', trace]
+  const node = [process.execPath, '--input-type=module', '-e', program]
+  const { code, stdout } = await ended(spawn('strace', [...tracer, ...node], { cwd: packageRoot }))
+  expect(code).toBe(0)
+  const began = stdout
+    .trim()
+    .split('\n')
+    .every((begun) => Number(begun) > 0)
+  if (!began) return skip('no commit is begun by the event loop here')
+  const calls = readFileSync(trace, 'utf8').match(/\bio_(setup|destroy)\(/g)
+  expect(calls).toEqual(['io_setup('])
 })

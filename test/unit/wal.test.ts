@@ -200,7 +200,7 @@ describe('an aborted open', () => {
     const opening = Wal.open('elsewhere', { signal: controller.signal })
     controller.abort()
     expect(await failure(opening)).toMatchObject({ code: 'WAL_ABORTED', name: 'AbortError' })
-    await vi.waitFor(() => expect(close).toHaveBeenCalledOnce())
+    await expect.poll(() => close).toHaveBeenCalledOnce()
   })
 })
 
