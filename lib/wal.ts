@@ -164,7 +164,7 @@ export class Wal {
   append(data: Uint8Array | string, options?: AppendOptions): Promise<number> {
     try {
       const durability = this.#durabilityOf(options)
-      const lsn = this.#admit(data, durability)
+      const lsn = this.#admit(data, durability, true)
       if (durability >= Durability.interval) return Promise.resolve(lsn)
       return this.#pending.push(lsn)
     } catch (error) {
@@ -193,7 +193,7 @@ export class Wal {
    * @throws {WalError} as {@link Wal.append}, synchronously
    */
   write(data: Uint8Array | string, options?: AppendOptions): number {
-    return this.#admit(data, this.#durabilityOf(options))
+    return this.#admit(data, this.#durabilityOf(options), false)
   }
 
   /**
@@ -326,25 +326,28 @@ export class Wal {
     return resolveAppendOptions(options, this.#durability)
   }
 
-  /** Gives a record its LSN, or throws. The hot path: 100-byte records come by the million. */
-  #admit(data: Uint8Array | string, durability: Durability): number {
+  /**
+   * Gives a record its LSN, or throws. The hot path: 100-byte records come by the million.
+   * `awaited`: a promise is made of it.
+   */
+  #admit(data: Uint8Array | string, durability: Durability, awaited: boolean): number {
     if (this.#state !== State.writable) throw this.#stateError('appending')
-    const staged = durability === this.#durability ? this.#stage(data) : 0
+    const staged = durability === this.#durability ? this.#stage(data, awaited) : 0
     if (staged > 0) return staged
     const [bytes, length] = encode(data)
     const lsn = this.#native.append(this.#handle, bytes, length, durability)
     if (lsn < 0) throw this.#refused(lsn, 'appending', length)
-    this.#admitted(lsn, length, durability)
+    this.#admitted(lsn, length, durability, awaited)
     return lsn
   }
 
   /** Stages a small record, if this handle may; its LSN, or 0. */
-  #stage(data: Uint8Array | string): number {
+  #stage(data: Uint8Array | string, awaited: boolean): number {
     const staging = this.#staging ?? this.#makeStaging()
     let lsn = staging.put(data)
     if (lsn === 0) {
       if (!staging.isOver) return 0
-      this.#kickMidway()
+      this.#kickMidway(awaited)
       lsn = staging.put(data)
       if (lsn === 0) return 0
     }
@@ -376,12 +379,12 @@ export class Wal {
     const first = this.#native.appendBatch(this.#handle, bytes, durability)
     if (first < 0) throw this.#refused(first, 'appending', length, bytes.length)
     const lsns = { first, last: first + bytes.length - 1 }
-    this.#admitted(lsns.last, length, durability)
+    this.#admitted(lsns.last, length, durability, true)
     return lsns
   }
 
   /** Publication, once per burst or per 64 KiB; and what the process must stay alive for. */
-  #admitted(lsn: number, length: number, durability: Durability): void {
+  #admitted(lsn: number, length: number, durability: Durability, awaited: boolean): void {
     if (this.#stalled !== undefined) {
       this.#stalled = undefined
       announceEvent(this.directory, this.#log.options.logger, 'appending goes on', 'info')
@@ -390,7 +393,7 @@ export class Wal {
     if (durability !== Durability.none) this.#pending.owe(lsn)
     // Empty records count too: zero means that nothing waits.
     this.#unpublishedBytes += length + 1
-    if (this.#unpublishedBytes > KICK_BYTES) this.#kickMidway()
+    if (this.#unpublishedBytes > KICK_BYTES) this.#kickMidway(awaited)
     this.#publishSoon()
   }
 
@@ -401,9 +404,10 @@ export class Wal {
   }
 
   /** In the middle of a burst: what nobody waits for yet may wait for company. */
-  #kickMidway(): void {
-    this.#kick(this.#pending.count === 0)
-    this.#unpublishedBytes = 1 // as the end of the burst must see to it
+  #kickMidway(awaited: boolean): void {
+    const more = !awaited && this.#pending.count === 0
+    this.#kick(more)
+    if (more) this.#unpublishedBytes = 1 // the end of the burst must see to it
   }
 
   /** Publishes what waits, staged or not; what is staged next has a new lease, if there is one. */

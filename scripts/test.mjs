@@ -55,13 +55,23 @@ let since = performance.now()
 // A failure in many lines would push the others out of sight.
 const LINES_OF_A_FAILURE = 40
 
+/** The lines from the first that speaks of an error on, and the last ones. */
+function excerpt(text) {
+  const lines = text.trimEnd().split('\n')
+  const half = LINES_OF_A_FAILURE / 2
+  if (lines.length <= LINES_OF_A_FAILURE) return lines
+  const first = lines.findIndex((line) => /\b(ERROR|FAILED|error)\b/.test(line))
+  const from = Math.max(0, Math.min(first - 3, lines.length - LINES_OF_A_FAILURE))
+  return [...lines.slice(from, from + half), '…', ...lines.slice(-half)]
+}
+
 /**
  * Adds one part's counts and says what it came to, and what it took with its build. `told` is what
- * the part said of its failures, or its output, of which the end is kept.
+ * the part said of each failure, or its output.
  */
-function count(part, passed, failed, skipped, told = '') {
+function count(part, passed, failed, skipped, told = []) {
   if (failed > 0) {
-    const lines = told.trimEnd().split('\n').slice(-LINES_OF_A_FAILURE)
+    const lines = [told].flat().flatMap(excerpt)
     failures.push(`FAILED ${part}\n${lines.map((line) => `  ${line}`).join('\n')}`)
   }
   sum.passed += passed
@@ -190,10 +200,9 @@ async function runFuzz() {
     console.log(`${ok ? '' : 'FAILED '}${line}`)
     if (ok) continue
     console.log(text)
-    told.push(line, text)
+    told.push(`${line}\n${text}`)
   }
-  const failed = told.length / 2
-  count('fuzzing', names.length - failed, failed, 0, told.join('\n'))
+  count('fuzzing', names.length - told.length, told.length, 0, told)
 }
 
 async function runVitest(variant = 'release', files = []) {
@@ -222,7 +231,7 @@ async function runVitest(variant = 'release', files = []) {
     console.log(`SKIPPED ${name}: ${note ?? 'no reason given'}`)
   }
   if (failed.length === 0 && status !== 0) failed.push(told)
-  count(part, passed, failed.length, skipped.length, failed.join('\n'))
+  count(part, passed, failed.length, skipped.length, failed)
 }
 
 /** Builds what the package consists of; a failure is one failed test and ends the run. */

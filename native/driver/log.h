@@ -250,7 +250,8 @@ class Log final : public Source {
   std::unique_ptr<log::AlignedBuffer> ring_;
   // Gone before the ring, whose bytes it writes. Null: not here.
   std::unique_ptr<io::AsyncWrite> async_;
-  bool never_async_ = false;  // the kernel said so
+  bool never_async_ = false;     // the kernel said so
+  uint32_t large_refusals_ = 0;  // in a row, of more than is always tried
   struct Begun {
     log::Op op;
     uint64_t began_ns;

@@ -27,6 +27,12 @@ namespace {
 // Stamping a larger group, and giving its pages to the device, takes longer than waking a
 // committer.
 constexpr uint64_t kMostBegunBytes = 256 << 10;
+// A device that takes less than a group in one request refuses to begin it, each time; more than
+// this is not tried any more after so many refusals in a row.
+constexpr uint64_t kAlwaysTriedBytes = 64 << 10;
+constexpr uint32_t kMostRefusals = 3;
+
+uint64_t bytes_of(const Op& op) { return uint64_t{op.sizes[0]} + op.sizes[1]; }
 
 }  // namespace
 
@@ -60,7 +66,8 @@ void Log::commit_soon(std::unique_lock<WakingMutex>* lock, const Session* sessio
 bool Log::begin_commit(std::unique_lock<WakingMutex>* lock, uint64_t now) {
   Op op;
   const uint64_t wall_micros = fs_.wall_micros();
-  if (!engine_->next_lone_write(now, wall_micros, kMostBegunBytes, &op)) return false;
+  const uint64_t most = large_refusals_ < kMostRefusals ? kMostBegunBytes : kAlwaysTriedBytes;
+  if (!engine_->next_lone_write(now, wall_micros, most, &op)) return false;
   io::File* const file = files_[op.segment].get();
   ops_under_way_++;
   if (op.opened_ns <= now) queue_latency_.add(now - op.opened_ns);
@@ -124,6 +131,8 @@ void Log::finish_begun(int64_t result) {
   begun_.reset();
   shown_begun_.store(false, std::memory_order_relaxed);
   const bool unsupported = result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL;
+  if (bytes_of(op) > kAlwaysTriedBytes)
+    large_refusals_ = result == -EAGAIN ? large_refusals_ + 1 : 0;
   if (unsupported) never_async_ = true;  // by the device, or where the call is not direct after all
   if (unsupported || result == -EAGAIN) {  // or it would have had to wait
     returned_ = op;
@@ -131,7 +140,7 @@ void Log::finish_begun(int64_t result) {
     return;
   }
   Status status;
-  const auto size = static_cast<int64_t>(op.sizes[0] + op.sizes[1]);
+  const auto size = static_cast<int64_t>(bytes_of(op));
   if (result != size) {
     const int error = result < 0 ? static_cast<int>(-result) : EIO;
     status = Status::system(Code::io, "io_submit", error, segment_path(op.segment));

@@ -45,6 +45,11 @@ uint64_t Log::finish_append(Session* session, uint64_t lsn, Code code) {
     session->own_lsn = lsn;
     return lsn;
   }
+  // Room comes only by commits, also for whoever tries again without returning to its event loop.
+  if (code == Code::backpressure && engine_->has_unpublished()) {
+    engine_->publish(now_ns());
+    wake_for_work();
+  }
   const bool unprepared = code == Code::no_space || code == Code::io;
   session->refusal = unprepared ? prepare_failure_ : Status{};
   if (engine_->has_chore(now_ns())) mutex_.wake_one_later(&chores_);
@@ -145,6 +150,7 @@ uint64_t Log::kick(Session* session, bool more) {
 void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
   std::unique_lock<WakingMutex> lock(mutex_);
   end_lease();
+  (void)take_begun();
   if (up_to > engine_->last_lsn()) {
     answer({session, request, 0}, Status::of(Code::bad_argument, "flush beyond lastLsn"), 0);
     return;
@@ -158,9 +164,11 @@ void Log::flush(Session* session, uint64_t request, uint64_t up_to) {
     answer({session, request, 0}, engine_->failure(), 0);
     return;
   }
+  const uint64_t now = now_ns();
+  engine_->publish(now);
   engine_->demand_all();
   flush_waiters_.push_back({session, request, target});
-  commit_soon(&lock, session, now_ns());
+  commit_soon(&lock, session, now);
 }
 
 void Log::ready(Session* session, uint64_t request) {

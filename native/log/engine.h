@@ -168,10 +168,11 @@ class Engine {
     if (has_unpublished()) last_append_ns_ = std::max(last_append_ns_, now_ns);
     publish();
   }
-  // Whether the device would be given too little for it to be worth a commit of its own.
+  // Whether the device would be given too little for it to be worth a commit of its own, and no
+  // time is set for what there is.
   bool may_gather() const {
-    return in_flight_ == 0 && unsubmitted_bytes_ < options_.gather_bytes &&
-           pending_bytes_ < options_.queue_bytes / 8;
+    return in_flight_ == 0 && unsynced_since_ns_ == 0 &&
+           unsubmitted_bytes_ < options_.gather_bytes && pending_bytes_ < options_.queue_bytes / 8;
   }
   bool has_open_group() const { return has_open_; }
   bool has_unpublished() const { return published_lsn_ < last_lsn_; }

@@ -255,6 +255,30 @@ TEST_CASE(
   CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == last; }));
 }
 
+TEST_CASE("ensures that what the device never takes in one request is not begun for ever") {
+  Fixture f(4 << 20);
+  const std::string text(60 << 10, 'x');
+  const auto append_large = [&] {
+    (void)f.admit(text);
+    const uint64_t lsn = f.append(text);
+    CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == lsn; }));
+  };
+  for (int i = 0; i < 2; i++) {
+    f.held.fail_next(-EAGAIN);
+    append_large();
+  }
+  append_large();  // one that succeeds: it was something else
+  for (int i = 0; i < 3; i++) {
+    f.held.fail_next(-EAGAIN);
+    append_large();
+  }
+  CHECK(f.held.begun() == 6);
+  append_large();
+  CHECK(f.held.begun() == 6);
+  f.append("small");
+  CHECK(f.held.begun() == 7);
+}
+
 // ensures that a flush at the end of a burst has no thread woken either.
 TEST_CASE("ensures that a burst is begun by the thread that flushes it") {
   Fixture f(1 << 20);
