@@ -12,6 +12,7 @@ const QUEUE_RECORDS = 300_000
 const REPLAY_BYTES = 128 << 20
 const OPEN_PARTS = [0.1, 0.5, 0.8]
 const OVERRUN_PART = 0.2
+const WARM_UP_MS = 600
 const OPEN_RATES = [2_000, 20_000, 100_000]
 
 /** Rounds of one cell, by contender: pairs of the probe's slice and the contender's. */
@@ -162,11 +163,11 @@ export async function open(contest, settings, { closedRows }) {
       if (size !== 100) continue
       maximum.set(contender, Math.max(maximum.get(contender) ?? 0, perSecond.median))
     }
-    if (maximum.size === 0) {
-      const options = { inFlight: 1024, size: 100, ms: settings.sliceMs }
-      for (const [name, all] of await cell(contest, 1, () => ['closedLoop', options])) {
-        maximum.set(name, all[0].result.count / all[0].result.seconds)
-      }
+    // These processes are new: a rate that comes before their code is compiled would leave whoever
+    // is first behind for the rest of a slice.
+    const options = { inFlight: 1024, size: 100, ms: WARM_UP_MS }
+    for (const [name, all] of await cell(contest, 1, () => ['closedLoop', options])) {
+      if (!maximum.has(name)) maximum.set(name, all[0].result.count / all[0].result.seconds)
     }
     const rows = []
     let first = 0
