@@ -36,7 +36,8 @@ function* callsOf(text) {
   }
 }
 
-const flagsOf = (given) => given.match(/\bRWF_\w+/g).join('|')
+// Apart by a space: a bar would end a table's cell.
+const flagsOf = (given) => given.match(/\bRWF_\w+/g).join(' ')
 
 /** Durable calls between the marks, by kind. */
 export function countSyncs(trace) {

@@ -16,6 +16,9 @@ export const enum Exit {
 /** The command line does not say what to do. */
 export class UsageError extends Error {}
 
+/** What an option was given, if it was. */
+type Value = string | boolean | undefined
+
 /** Option names of a command and what they take. */
 type Options = Record<string, { type: 'string' | 'boolean' }>
 
@@ -29,15 +32,13 @@ export function parseCommand(args: string[], options: Options) {
     const [directory, ...rest] = positionals
     if (directory === undefined) throw new UsageError('no directory given')
     if (rest.length > 0) throw new UsageError(`one directory only, not also ${rest.join(', ')}`)
-    return { directory, values: values as Record<string, string | boolean | undefined> }
+    return { directory, values: values as Record<string, Value> }
   } catch (error) {
     if (error instanceof UsageError) throw error
     // Node's advice behind the first sentence is about positional arguments.
     throw new UsageError((error as Error).message.split(/\.\s/, 1)[0]!)
   }
 }
-
-type Value = string | boolean | undefined
 
 /** An argument that is `what`, or undefined if it was not given. @throws UsageError */
 export function parseNumber(name: string, what: string, text: Value): number | undefined {

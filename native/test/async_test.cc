@@ -32,8 +32,7 @@ struct Fixture {
   // As the event loop's thread does it, which kicks at the end of its turn.
   uint64_t admit(const std::string& text) {
     Code code = Code::ok;
-    const uint64_t lsn = log().append(&open->session, reinterpret_cast<const uint8_t*>(text.data()),
-                                      text.size(), Durability::group, &code);
+    const uint64_t lsn = open->admit(text, &code);
     REQUIRE(code == Code::ok);
     return lsn;
   }

@@ -80,11 +80,16 @@ class OpenLog {
     log->detach(&session);
     return close_shared(log);
   }
-  uint64_t append(const std::string& text, Code* code = nullptr,
-                  Durability durability = Durability::group) {
+  // Without a kick: as in the middle of a turn of the event loop.
+  uint64_t admit(const std::string& text, Code* code = nullptr,
+                 Durability durability = Durability::group) {
     Code ignored = Code::ok;
     Code* into = code == nullptr ? &ignored : code;
-    const uint64_t lsn = log->append(&session, bytes(text), text.size(), durability, into);
+    return log->append(&session, bytes(text), text.size(), durability, into);
+  }
+  uint64_t append(const std::string& text, Code* code = nullptr,
+                  Durability durability = Durability::group) {
+    const uint64_t lsn = admit(text, code, durability);
     log->kick();
     return lsn;
   }

@@ -238,10 +238,7 @@ TEST_CASE("staging: a burst does not gather beyond its interval") {
   OpenLog open(f.fs, f.options);
   REQUIRE(open.wait_for([&] { return open.log->stats().prepared_segments == 8; }));
   usleep(50'000);  // whoever sleeps now does so without a deadline
-  const std::string text = text_of(1);
-  Code code = Code::ok;
-  REQUIRE(open.log->append(&open.session, reinterpret_cast<const uint8_t*>(text.data()),
-                           text.size(), Durability::interval, &code) == 1);
+  REQUIRE(open.admit(text_of(1), nullptr, Durability::interval) == 1);
   (void)open.log->kick(&open.session, true);
   CHECK(open.wait_for([&] { return open.log->durable_lsn() == 1; }));
 }
@@ -252,11 +249,9 @@ TEST_CASE("staging: a refusal publishes what has gathered") {
   f.options.segment_bytes = 4 << 20;
   f.options.max_record_bytes = 960 << 10;
   OpenLog open(f.fs, f.options);
-  const std::string text(100 << 10, 'x');
-  Code code = Code::ok;
-  REQUIRE(open.log->append(&open.session, reinterpret_cast<const uint8_t*>(text.data()),
-                           text.size(), Durability::group, &code) == 1);
+  REQUIRE(open.admit(std::string(100 << 10, 'x')) == 1);
   (void)open.log->kick(&open.session, true);
+  Code code = Code::ok;
   const std::string rest(f.options.max_record_bytes, 'x');
   CHECK(open.append_sync(rest, &code) == 0);
   CHECK(code == Code::backpressure);
@@ -268,10 +263,7 @@ TEST_CASE("staging: a burst whose handle is gone") {
   Fixture f;
   f.options.queue_bytes = 4 << 20;
   OpenLog open(f.fs, f.options);
-  const std::string text = text_of(1);
-  Code code = Code::ok;
-  REQUIRE(open.log->append(&open.session, reinterpret_cast<const uint8_t*>(text.data()),
-                           text.size(), Durability::group, &code) == 1);
+  REQUIRE(open.admit(text_of(1)) == 1);
   (void)open.log->kick(&open.session, true);
   CountingListener listener;
   Log::Session second;

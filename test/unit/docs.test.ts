@@ -38,6 +38,14 @@ it.each(pages)('the relative links of %s lead somewhere', (page) => {
   expect(broken).toEqual([])
 })
 
+it.each(pages)('the tables of %s have rows of one width, and lie outside of paragraphs', (page) => {
+  const widths = (table: string) =>
+    new Set(table.split('\n').map((row) => row.replace(/`[^`]*`|\\\|/g, '').split('|').length))
+  const tables = read(page).match(/^\|.*(\n\|.*)*/gm) ?? []
+  expect(tables.filter((table) => widths(table).size > 1)).toEqual([])
+  expect(read(page)).not.toMatch(/^[^|\n].*\| --- \|/m)
+})
+
 it.each(pages)('the lines of %s fit into 100 columns, tables aside', (page) => {
   const long = read(page).split('\n')
   expect(long.filter((line) => line.length > 100 && !/^ *\|/.test(line))).toEqual([])
