@@ -89,12 +89,26 @@ void unstamp(const uint8_t* sectors, size_t count, uint8_t* content) {
     uint8_t* const to = content + i * kContentBytes;
     for (size_t at = 0; at < kSectorBytes; at += kPiece) {
       uint8_t piece[kPiece];
+      fetch_for_store(to + at, kPiece);
       std::memcpy(piece, from + at, kPiece);
       std::memcpy(to + at, piece, kPiece);
     }
   }
   std::memcpy(content + (count - 1) * kContentBytes, sectors + (count - 1) * kSectorBytes,
               kContentBytes);
+}
+
+size_t unstamp_valid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag,
+                     bool starts_group, uint8_t* content) {
+  constexpr size_t kBurst = 64;  // 32 KiB, which the first cache holds
+  for (size_t done = 0; done < count; done += kBurst) {
+    const size_t burst = std::min(kBurst, count - done);
+    const uint8_t* const from = sectors + done * kSectorBytes;
+    const size_t valid = first_invalid(from, burst, index + done, tag, starts_group && done == 0);
+    if (valid < burst) return done + valid;
+    unstamp(from, burst, content + done * kContentBytes);
+  }
+  return count;
 }
 
 }  // namespace stonelog::format

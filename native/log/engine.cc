@@ -318,7 +318,9 @@ void Engine::copy_to_stream(const Group& open, uint64_t at, const uint8_t* data,
   size_t within = content % kContentBytes;
   while (size > 0) {
     const size_t piece = std::min(size, kContentBytes - within);
-    std::memcpy(ring_at(open, sector * kSectorBytes) + within, data, piece);
+    uint8_t* const to = ring_at(open, sector * kSectorBytes) + within;
+    format::fetch_for_store(to, piece);
+    std::memcpy(to, data, piece);
     data += piece;
     size -= piece;
     sector++;

@@ -162,11 +162,9 @@ Status GroupReader::read_header(uint64_t offset, format::GroupHeader* header, De
   return {};
 }
 
-Defect GroupReader::find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset,
-                                    uint64_t* bad_offset) const {
+Defect GroupReader::judge_from(size_t bad, const uint8_t* sectors, size_t count, uint64_t offset,
+                               uint64_t* bad_offset) const {
   const uint64_t index = offset / kSectorBytes;
-  size_t bad = format::first_invalid(sectors, count, index, header_.tag(), true);
-  if (bad == count) return Defect::none;
   *bad_offset = offset + bad * kSectorBytes;
   Defect defect = Defect::incomplete;
   for (; bad < count; bad++) {
@@ -206,7 +204,6 @@ bool GroupReader::peek(SpanSource* source, uint64_t offset, uint64_t limit,
 
 bool GroupReader::take(SpanSource* source, uint64_t offset, const format::GroupHeader& header,
                        uint8_t* content, GroupView* view) const {
-  constexpr size_t kBurst = 64;  // sectors that are copied while they are in the cache
   view->header = header;
   view->offset = offset;
   const size_t count = header.file_bytes / kSectorBytes;
@@ -215,14 +212,10 @@ bool GroupReader::take(SpanSource* source, uint64_t offset, const format::GroupH
     const uint64_t at = offset + done * kSectorBytes;
     const size_t lent = source->lend(at, (count - done) * kSectorBytes, &sectors) / kSectorBytes;
     if (lent == 0) return false;
-    for (size_t i = 0; i < lent; i += kBurst) {
-      const size_t burst = std::min(kBurst, lent - i);
-      const uint8_t* const from = sectors + i * kSectorBytes;
-      const bool starts = done + i == 0;
-      if (format::first_invalid(from, burst, at / kSectorBytes + i, header_.tag(), starts) < burst)
-        return false;
-      format::unstamp(from, burst, content + (done + i) * format::kContentBytes);
-    }
+    uint8_t* const to = content + done * format::kContentBytes;
+    if (format::unstamp_valid(sectors, lent, at / kSectorBytes, header_.tag(), done == 0, to) <
+        lent)
+      return false;
     done += lent;
   }
   return parse(content, view) == Defect::none;
@@ -257,10 +250,13 @@ Status GroupReader::read(uint64_t offset, uint64_t limit, const Expectation& exp
     return {};
   }
   const size_t count = header.file_bytes / kSectorBytes;
-  *defect = find_bad_sector(sectors, count, offset, bad_offset);
-  if (*defect != Defect::none) return {};
   stream_.resize(count * format::kContentBytes);
-  format::unstamp(sectors, count, stream_.data());
+  const size_t valid = format::unstamp_valid(sectors, count, offset / kSectorBytes, header_.tag(),
+                                             true, stream_.data());
+  if (valid < count) {
+    *defect = judge_from(valid, sectors, count, offset, bad_offset);
+    return {};
+  }
   *defect = parse(stream_.data(), view);
   return {};
 }

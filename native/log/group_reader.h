@@ -143,8 +143,9 @@ class GroupReader {
  private:
   static bool follows(const format::GroupHeader& header, const Expectation& expected);
   static Defect parse(const uint8_t* content, GroupView* view);
-  Defect find_bad_sector(const uint8_t* sectors, size_t count, uint64_t offset,
-                         uint64_t* bad_offset) const;
+  // What is wrong with a group whose sector `bad` is the first that is not in order.
+  Defect judge_from(size_t bad, const uint8_t* sectors, size_t count, uint64_t offset,
+                    uint64_t* bad_offset) const;
 
   format::SegmentHeader header_;
   FileWindow window_;

@@ -1,6 +1,7 @@
 // Mutants of the disk format: what a checksum covers, and what passes for a sector or a record.
 
 const RECORD = 'native/format/record.cc'
+const GROUP = 'native/format/group.cc'
 const STAMP = 'native/format/stamp.cc'
 const READER = 'native/log/group_reader.cc'
 const RECORD_TEST = 'format: every bit of a record, and its LSN, is under its checksum'
@@ -127,8 +128,8 @@ export const FORMAT_MUTANTS = [
     name: 'torn-group-accepted',
     defence: 'a group counts only if each of its sectors is there',
     danger: 'half a group, and so half a batch, is recovered',
-    file: READER,
-    find: '*defect = find_bad_sector(sectors, count, offset, bad_offset);',
+    file: GROUP,
+    find: 'if (valid < burst) return done + valid;',
     replace: '',
     by: 'format: a torn group is incomplete, not damaged',
   },
