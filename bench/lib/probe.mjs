@@ -62,6 +62,11 @@ export class Probe {
     return this.#ask(`read ${ms} ${path}`.trim())
   }
 
+  /** The same, and each cache line of what was read is looked at. */
+  look(ms, path = '') {
+    return this.#ask(`look ${ms} ${path}`.trim())
+  }
+
   /** Drops a file from the page cache: how many of its pages are left there. */
   async evict(path) {
     return (await this.#ask(`evict ${path}`)).residentPages

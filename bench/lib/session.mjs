@@ -87,6 +87,9 @@ export class Session {
     return result
   }
 
+  /** Reads the file at `path` and looks at what was read. */
+  look = (path) => this.probe.look(this.settings.sliceMs, path)
+
   /** Runs `work` with a measured process and a directory name that does not exist yet. */
   async withSubject(work) {
     const parent = mkdtempSync(join(this.directory, 'run-'))

@@ -18,6 +18,8 @@
 //                          KiB, fdatasync).
 //   write MS               1 MiB synchronous overwrites, two in flight.
 //   read MS [PATH]         1 MiB reads, four in flight, of the file or of PATH.
+//   look MS [PATH]         the same, and a word of each cache line is looked at: memory that a
+//                          processor has looked at costs the device more to write to again.
 //   evict PATH             drops the file's pages from the page cache; says how many remain.
 //   info                   file system, kernel, device.
 //
@@ -229,7 +231,14 @@ void write(const Target& target, uint64_t duration_ns) {
          });
 }
 
-void read(const Target& target, uint64_t duration_ns, const std::string& path) {
+// A word of each line of the cache.
+void look_at(const void* data, size_t size) {
+  const auto* const words = static_cast<const volatile uint64_t*>(data);
+  for (size_t i = 0; i < size / sizeof *words; i += 8) (void)words[i];
+}
+
+void read(const char* name, const Target& target, uint64_t duration_ns, const std::string& path,
+          bool looking) {
   int fd = target.fd();
   uint64_t size = kFileBytes;
   if (!path.empty()) {
@@ -240,9 +249,10 @@ void read(const Target& target, uint64_t duration_ns, const std::string& path) {
     size = static_cast<uint64_t>(facts.st_size);
     if (size < kBulkBytes) fail("the file to read is smaller than 1 MiB", EINVAL);
   }
-  stream("read", target, size, kReadsInFlight, duration_ns, [&](void* data, uint64_t offset) {
+  stream(name, target, size, kReadsInFlight, duration_ns, [&](void* data, uint64_t offset) {
     const ssize_t got = pread(fd, data, kBulkBytes, static_cast<off_t>(offset));
     if (got < 0) fail("reading", errno);
+    if (looking) look_at(data, static_cast<size_t>(got));
     return static_cast<size_t>(got);
   });
   if (!path.empty()) close(fd);
@@ -413,8 +423,8 @@ bool obey(const Target& target, const std::string& directory, const std::string&
     commit(target, duration_ns, !rest.empty());
   } else if (command == "write" && rest.empty()) {
     write(target, duration_ns);
-  } else if (command == "read") {
-    read(target, duration_ns, rest);
+  } else if (command == "read" || command == "look") {
+    read(command.c_str(), target, duration_ns, rest, command == "look");
   } else {
     return false;
   }
@@ -428,7 +438,7 @@ int main(int count, char** arguments) {
     fprintf(stderr,
             "usage: raw-probe DIR, then commands on stdin:\n"
             "  commit MS [latencies] | beside KIND PER_SECOND MS | write MS | read MS [PATH] | "
-            "evict PATH | info\n");
+            "look MS [PATH] | evict PATH | info\n");
     return 2;
   }
   const Target target(arguments[1]);
