@@ -319,7 +319,7 @@ void Engine::copy_to_stream(const Group& open, uint64_t at, const uint8_t* data,
   while (size > 0) {
     const size_t piece = std::min(size, kContentBytes - within);
     uint8_t* const to = ring_at(open, sector * kSectorBytes) + within;
-    format::fetch_for_store(to, piece);
+    format::fetch_for_store(to + format::kStoreAheadBytes, piece);
     std::memcpy(to, data, piece);
     data += piece;
     size -= piece;
