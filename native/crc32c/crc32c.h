@@ -12,8 +12,9 @@ namespace stonelog::crc32c {
 // extend(extend(0, a), b) == extend(0, a + b).
 uint32_t extend(uint32_t crc, const void* data, size_t size);
 
-// extend(crc, the 8 little-endian bytes of value): places, LSNs.
+// extend(crc, the 8 or 4 little-endian bytes of value): places, LSNs, checksums.
 uint32_t extend_u64(uint32_t crc, uint64_t value);
+uint32_t extend_u32(uint32_t crc, uint32_t value);
 
 // For `count` equally sized, equally spaced pieces: out[i] = extend(0, base + i * stride, size).
 // Runs several streams at once, for sector stamps, where one stream would wait for the

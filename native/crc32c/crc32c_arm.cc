@@ -82,6 +82,10 @@ STONELOG_ARMV8 uint32_t extend_u64_armv8(uint32_t crc, uint64_t value) {
   return ~STONELOG_CRC32CX(~crc, value);
 }
 
+STONELOG_ARMV8 uint32_t extend_u32_armv8(uint32_t crc, uint32_t value) {
+  return ~STONELOG_CRC32CW(~crc, value);
+}
+
 STONELOG_ARMV8 uint32_t extend_armv8(uint32_t crc, const uint8_t* data, size_t size) {
   uint32_t state = ~crc;
   for (; size >= 3 * long_lane; data += 3 * long_lane, size -= 3 * long_lane) {

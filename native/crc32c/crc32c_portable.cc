@@ -56,6 +56,12 @@ uint32_t extend_u64_portable(uint32_t crc, uint64_t value) {
   return ~step(~crc, static_cast<uint32_t>(value), static_cast<uint32_t>(value >> 32));
 }
 
+uint32_t extend_u32_portable(uint32_t crc, uint32_t value) {
+  uint32_t state = ~crc ^ value;
+  for (int byte = 0; byte < 4; byte++) state = (state >> 8) ^ slices[0][state & 0xFF];
+  return ~state;
+}
+
 void many_portable(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out) {
   for (size_t index = 0; index < count; index++) {
     out[index] = extend_portable(0, base + index * stride, size);

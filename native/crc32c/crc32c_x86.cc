@@ -254,6 +254,10 @@ STONELOG_SSE42 uint32_t extend_u64_sse42(uint32_t crc, uint64_t value) {
   return ~step(~crc, value);
 }
 
+STONELOG_SSE42 uint32_t extend_u32_sse42(uint32_t crc, uint32_t value) {
+  return ~_mm_crc32_u32(~crc, value);
+}
+
 STONELOG_SSE42 uint32_t extend_sse42(uint32_t crc, const uint8_t* data, size_t size) {
   uint32_t state = ~crc;
   for (; size >= 3 * long_lane; data += 3 * long_lane, size -= 3 * long_lane) {

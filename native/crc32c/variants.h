@@ -10,10 +10,12 @@ namespace stonelog::crc32c {
 
 using Extend = uint32_t (*)(uint32_t crc, const uint8_t* data, size_t size);
 using ExtendU64 = uint32_t (*)(uint32_t crc, uint64_t value);
+using ExtendU32 = uint32_t (*)(uint32_t crc, uint32_t value);
 using Many = void (*)(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out);
 
 uint32_t extend_portable(uint32_t crc, const uint8_t* data, size_t size);
 uint32_t extend_u64_portable(uint32_t crc, uint64_t value);
+uint32_t extend_u32_portable(uint32_t crc, uint32_t value);
 void many_portable(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out);
 
 #if defined(__x86_64__)
@@ -21,6 +23,7 @@ void many_portable(const uint8_t* base, size_t stride, size_t size, size_t count
 bool sse42_supported();
 uint32_t extend_sse42(uint32_t crc, const uint8_t* data, size_t size);
 uint32_t extend_u64_sse42(uint32_t crc, uint64_t value);
+uint32_t extend_u32_sse42(uint32_t crc, uint32_t value);
 void many_sse42(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out);
 
 bool pclmul_supported();
@@ -34,6 +37,7 @@ void many_vpclmul(const uint8_t* base, size_t stride, size_t size, size_t count,
 bool armv8_supported();
 uint32_t extend_armv8(uint32_t crc, const uint8_t* data, size_t size);
 uint32_t extend_u64_armv8(uint32_t crc, uint64_t value);
+uint32_t extend_u32_armv8(uint32_t crc, uint32_t value);
 void many_armv8(const uint8_t* base, size_t stride, size_t size, size_t count, uint32_t* out);
 #endif
 

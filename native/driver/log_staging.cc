@@ -1,5 +1,6 @@
 // Leases of LSNs to the only session of a log, and what becomes of the records it staged.
-#include "crc32c/crc32c.h"
+#include <numeric>
+
 #include "driver/log.h"
 
 #if defined(__linux__)
@@ -85,22 +86,14 @@ void Log::settle(Session* session, uint32_t count) {
   Staging& staging = *session->staging;
   __atomic_store_n(&staging.taken, static_cast<int32_t>(count), __ATOMIC_SEQ_CST);
   if (count == 0) return;
-  const uint64_t now = now_ns();
-  Code code = count <= Staging::kRecords && engine_->last_lsn() + 1 == lease_first_lsn_
-                  ? Code::ok
-                  : Code::poisoned;
-  uint32_t done = 0;
-  for (size_t at = 0; done < count && code == Code::ok; done++) {
-    const uint32_t size = staging.lengths[done];
-    if (at + size > Staging::kBytes) {
-      code = Code::poisoned;
-      break;
-    }
-    const uint8_t* const data = staging.bytes + at;
-    engine_->admit_one(data, size, crc32c::extend(0, data, size), session->durability, now, &code);
-    if (code != Code::ok) break;
-    at += size;
-  }
+  const uint32_t* const sizes = staging.lengths;
+  const bool sound =
+      count <= Staging::kRecords && engine_->last_lsn() + 1 == lease_first_lsn_ &&
+      std::accumulate(sizes, sizes + count, uint64_t{0}) <= uint64_t{Staging::kBytes};
+  Code code = Code::poisoned;
+  size_t done = 0;
+  if (sound)
+    done = engine_->admit_run(staging.bytes, sizes, count, session->durability, now_ns(), &code);
   session->own_lsn = lease_first_lsn_ + count - 1;
   session->last_code = code;
   if (code == Code::ok) return;
@@ -108,7 +101,7 @@ void Log::settle(Session* session, uint32_t count) {
     engine_->poison(Status::of(Code::io, "records that were promised room found none"));
     progressed();
   }
-  engine_->lose(count - done);
+  engine_->lose(count - static_cast<uint32_t>(done));
 }
 
 void Log::stage(Session* session, Staging* staging, log::Durability durability) {

@@ -153,7 +153,8 @@ using Id = std::array<uint8_t, 16>;
 // Bytes of a group on the disk for a record stream of `stream_bytes`.
 constexpr uint64_t group_file_bytes(uint64_t stream_bytes, uint32_t block_bytes) {
   const uint64_t sectors = (kGroupHeaderBytes + stream_bytes + kContentBytes - 1) / kContentBytes;
-  return (sectors * kSectorBytes + block_bytes - 1) / block_bytes * block_bytes;
+  const uint64_t within_block = uint64_t{block_bytes} - 1;  // a block is a power of two
+  return (sectors * kSectorBytes + within_block) & ~within_block;
 }
 
 // The size of a segment's file: `segment_bytes` of content plus stamps, header, seal, start group

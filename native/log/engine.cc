@@ -144,7 +144,9 @@ uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_cr
   if (*code != Code::ok) return 0;
   Group& open = group(next_group_ - 1);
   const uint64_t lsn = ++last_lsn_;
-  put_record(&open, data, size, payload_crc, nullptr, 0, lsn, true);
+  const uint64_t at = open.stream_bytes;
+  extend_group(&open, at + format::record_bytes(size));
+  put_plain(&open, at, data, size, payload_crc, lsn);
   open.count++;
   open.charge += charge;
   pending_bytes_ += charge;
@@ -156,6 +158,56 @@ uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_cr
   last_append_ns_ = std::max(last_append_ns_, now_ns);
   note_record(&open, durability);
   return lsn;
+}
+
+size_t Engine::admit_run(const uint8_t* data, const uint32_t* sizes, size_t count,
+                         Durability durability, uint64_t now_ns, Code* code) {
+  *code = Code::ok;
+  for (size_t done = 0; done < count;) {
+    // The first record of a group, and whichever does not simply join it, by the long way.
+    const uint32_t crc = crc32c::extend(0, data, sizes[done]);
+    if (admit_one(data, sizes[done], crc, durability, now_ns, code) == 0) return done;
+    data += sizes[done++];
+    if (!has_open_) continue;
+    const size_t joined = join_open(data, sizes + done, count - done, now_ns);
+    for (const size_t end = done + joined; done < end; done++) data += sizes[done];
+    if (joined > 0) note_record(&group(next_group_ - 1), durability);
+  }
+  return count;
+}
+
+// As many of the records as the open group, the queue and the ring take without a question.
+size_t Engine::join_open(const uint8_t* data, const uint32_t* sizes, size_t count,
+                         uint64_t now_ns) {
+  Group& open = group(next_group_ - 1);
+  const uint64_t limit = std::min<uint64_t>(stream_limit(open), options_.max_group_bytes);
+  const uint64_t room = options_.queue_bytes - std::min(pending_bytes_, options_.queue_bytes);
+  const uint64_t records = options_.max_group_records - open.count;
+  const size_t most = std::min<uint64_t>({count, records, format::kMaxLsn - last_lsn_});
+  uint64_t payload = 0;
+  size_t joined = 0;
+  for (uint64_t at = open.stream_bytes; joined < most; joined++) {
+    const uint32_t size = sizes[joined];
+    const uint64_t end = at + format::record_bytes(size);
+    const bool fits = end <= limit && payload + size + kRecordCharge * (joined + 1) <= room;
+    if (!fits || size > options_.max_record_bytes) break;
+    extend_group(&open, end);
+    put_plain(&open, at, data, size, crc32c::extend(0, data, size), ++last_lsn_);
+    at = end;
+    data += size;
+    payload += size;
+  }
+  const uint64_t charge = payload + kRecordCharge * joined;
+  open.count += static_cast<uint32_t>(joined);
+  open.charge += charge;
+  pending_bytes_ += charge;
+  counters_.records += joined;
+  counters_.payload_bytes += payload;
+  Segment& segment = current();
+  segment.records += joined;
+  segment.last_lsn = last_lsn_;
+  last_append_ns_ = std::max(last_append_ns_, now_ns);
+  return joined;
 }
 
 // Control groups may come in between: a few blocks are left for them in the ring and the segment. A
@@ -207,11 +259,17 @@ bool Engine::joins_open(uint64_t stream_bytes, size_t count, Durability durabili
   const uint64_t stream = open.stream_bytes + stream_bytes;
   if (open.count + count > options_.max_group_records) return false;
   if (open.count > 0 && stream > options_.max_group_bytes) return false;
-  const uint64_t file_bytes = group_file_bytes(stream, options_.block_bytes);
-  const Segment& segment = current();
-  const uint64_t limit =
-      segment.place.file_bytes - format::kControlReserveBlocks * options_.block_bytes;
-  return open.offset + file_bytes <= limit && ring_has(file_bytes - open.file_bytes);
+  return stream <= stream_limit(open);
+}
+
+// How long the open group's stream may become by what the segment and the ring have left.
+uint64_t Engine::stream_limit(const Group& open) const {
+  const uint64_t block = options_.block_bytes;
+  const uint64_t end = live_.back().place.file_bytes - format::kControlReserveBlocks * block;
+  const uint64_t bytes =
+      std::min(end - std::min(open.offset, end), open.file_bytes + (ring_size_ - ring_used_));
+  const uint64_t content = (bytes & ~(block - 1)) / kSectorBytes * kContentBytes;
+  return content - std::min<uint64_t>(content, kGroupHeaderBytes);
 }
 
 bool Engine::can_rotate() const { return !prepared_.empty() && live_.size() < kMaxLive; }
@@ -328,6 +386,30 @@ void Engine::copy_to_stream(const Group& open, uint64_t at, const uint8_t* data,
   }
 }
 
+// Lays a record that is neither part of a batch nor chunked into the group, which reaches as far.
+void Engine::put_plain(Group* open, uint64_t at, const uint8_t* data, size_t size,
+                       uint32_t payload_crc, uint64_t lsn) {
+  uint8_t header[format::kMaxRecordHeaderBytes] = {};
+  uint32_t crc = 0;
+  const size_t header_bytes = format::encode_record_header(header, format::RecordType::user, 0,
+                                                           size, lsn, payload_crc, &crc);
+  const uint64_t content = kGroupHeaderBytes + at;
+  const size_t within = content % kContentBytes;
+  uint8_t* const sector = ring_at(*open, content / kContentBytes * kSectorBytes);
+  format::set_first_record(sector, static_cast<uint16_t>(within), lsn);
+  open->body_sum = crc32c::extend_u32(open->body_sum, crc);
+  if (within + std::max(header_bytes + size, sizeof header) <= kContentBytes) {
+    // What lies behind the header's end is written next, or zeroed with the rest of the group.
+    uint8_t* const to = sector + within;
+    format::fetch_for_store(to + format::kStoreAheadBytes, header_bytes + size);
+    std::memcpy(to, header, sizeof header);
+    std::memcpy(to + header_bytes, data, size);
+    return;
+  }
+  copy_to_stream(*open, at, header, header_bytes);
+  copy_to_stream(*open, at + header_bytes, data, size);
+}
+
 // Appends one record to the open group; returns the stream offset of its payload.
 uint64_t Engine::put_record(Group* open, const uint8_t* data, size_t size, uint32_t sum_crc,
                             const std::vector<uint32_t>* table, uint8_t flags, uint64_t lsn,
@@ -349,7 +431,7 @@ uint64_t Engine::put_record(Group* open, const uint8_t* data, size_t size, uint3
   }
   const uint64_t payload_at = at + header_bytes + table_bytes;
   if (copy) copy_to_stream(*open, payload_at, data, size);
-  open->body_sum = crc32c::extend(open->body_sum, &crc, sizeof crc);
+  open->body_sum = crc32c::extend_u32(open->body_sum, crc);
   return payload_at;
 }
 

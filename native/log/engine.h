@@ -155,6 +155,10 @@ class Engine {
   // set. With a group open, now_ns may be 0: publish() tells the time.
   uint64_t admit_one(const uint8_t* data, size_t size, uint32_t payload_crc, Durability durability,
                      uint64_t now_ns, Code* code);
+  // The same for `count` records that lie one after the other: how many were admitted, fewer only
+  // with *code set. What admit_one asks for each is asked once for all that join a group.
+  size_t admit_run(const uint8_t* data, const uint32_t* sizes, size_t count, Durability durability,
+                   uint64_t now_ns, Code* code);
   void copy_payloads(const Admission& admission, const RecordInput* records, size_t count);
   void copied(const Admission& admission);
   // Whether so many records of at most `bytes` in all would be admitted now and later, as long as
@@ -310,6 +314,8 @@ class Engine {
   Code make_room(uint64_t stream_bytes, size_t count, uint64_t charge, Durability durability,
                  uint64_t now_ns);
   bool joins_open(uint64_t stream_bytes, size_t count, Durability durability) const;
+  uint64_t stream_limit(const Group& open) const;
+  size_t join_open(const uint8_t* data, const uint32_t* sizes, size_t count, uint64_t now_ns);
   bool ring_has(uint64_t file_bytes) const;
   bool can_rotate() const;
   Code refuse_space();
@@ -324,6 +330,8 @@ class Engine {
                       const std::vector<uint32_t>* table, uint8_t flags, uint64_t lsn, bool copy);
   void extend_group(Group* group, uint64_t stream_end);
   void copy_to_stream(const Group& group, uint64_t at, const uint8_t* data, size_t size);
+  void put_plain(Group* open, uint64_t at, const uint8_t* data, size_t size, uint32_t payload_crc,
+                 uint64_t lsn);
   uint8_t* ring_at(const Group& group, uint64_t file_offset) const;
   void note_record(Group* group, Durability durability);
   void demand_if_half_full();

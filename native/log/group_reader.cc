@@ -300,7 +300,7 @@ Defect GroupReader::parse(const uint8_t* content, GroupView* view) {
         format::RecordState::valid) {
       return Defect::inconsistent;
     }
-    body_sum = crc32c::extend(body_sum, &record.crc, sizeof record.crc);
+    body_sum = crc32c::extend_u32(body_sum, record.crc);
     if (header.kind == GroupKind::data) {
       const bool ignorable = (record.type & format::kTypeIgnorable) != 0;
       if (format::is_user_record(record.type)) {

@@ -164,11 +164,14 @@ TEST_CASE("pieces mixed up when several run at once") {
 }
 
 TEST_CASE("a number checksummed in the machine's byte order") {
-  // ensures that extend_u64 takes the eight little-endian bytes of its value
+  // ensures that extend_u64 and extend_u32 take the little-endian bytes of their value
   const uint64_t value = 0x0123456789ABCDEF;
   const uint8_t bytes[8] = {0xEF, 0xCD, 0xAB, 0x89, 0x67, 0x45, 0x23, 0x01};
   CHECK(stonelog::crc32c::extend_u64(0, value) == reference(0, bytes, 8));
   CHECK(stonelog::crc32c::extend_u64(0xCAFEBABE, value) == reference(0xCAFEBABE, bytes, 8));
+  const auto low = static_cast<uint32_t>(value);
+  CHECK(stonelog::crc32c::extend_u32(0, low) == reference(0, bytes, 4));
+  CHECK(stonelog::crc32c::extend_u32(0xCAFEBABE, low) == reference(0xCAFEBABE, bytes, 4));
 }
 
 TEST_CASE("a variant chosen that the processor does not have") {
