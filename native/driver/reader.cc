@@ -318,10 +318,16 @@ Reader::Lent Reader::take_lent(RecordBatch* batch) {
   if (from < end) {
     batch->runs.push_back({static_cast<uint32_t>(batch->offsets.size()), first + from, header.epoch,
                            header.timestamp_micros});
-    const size_t base = static_cast<size_t>(view_.stream - batch->slab->data());
-    for (uint64_t at = from; at < end; at++) {
-      batch->offsets.push_back(static_cast<uint32_t>(base + view_.records[at].payload_offset));
-      batch->lengths.push_back(view_.records[at].payload_bytes);
+    const auto base = static_cast<uint32_t>(view_.stream - batch->slab->data());
+    const size_t had = batch->offsets.size();
+    batch->offsets.resize(had + (end - from));
+    batch->lengths.resize(had + (end - from));
+    uint32_t* const offsets = batch->offsets.data() + had;
+    uint32_t* const lengths = batch->lengths.data() + had;
+    const log::RecordRef* const records = view_.records.data() + from;
+    for (size_t i = 0; i < end - from; i++) {
+      offsets[i] = base + records[i].payload_offset;
+      lengths[i] = records[i].payload_bytes;
     }
     batch->slab->grow(bytes);
   }

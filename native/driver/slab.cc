@@ -16,7 +16,9 @@ namespace stonelog::driver {
 namespace {
 
 constexpr size_t kUnitBytes = 64 << 10;
-constexpr size_t kKeptBytes = 40 << 20;  // of the process, while anybody reads
+// Of the process, while anybody reads: as many as are out before a collection returns them, dozens
+// of MiB at a time.
+constexpr size_t kKeptBytes = 96 << 20;
 
 struct Pool {
   std::mutex mutex;
@@ -74,6 +76,7 @@ SlabUser::~SlabUser() {
 
 std::unique_ptr<Slab> take_slab(size_t capacity) {
   Pool& from = pool();
+  std::vector<std::unique_ptr<Slab>> dropped;
   {
     const std::lock_guard<std::mutex> guard(from.mutex);
     for (size_t i = from.slabs.size(); i-- > 0;) {
@@ -87,6 +90,15 @@ std::unique_ptr<Slab> take_slab(size_t capacity) {
       allow(*slab);
       return slab;
     }
+    // What is kept does not fit: as much of it goes, so that memory does not grow by a new slab.
+    size_t bytes = 0;
+    size_t oldest = 0;
+    while (oldest < from.slabs.size() && bytes < capacity) {
+      bytes += from.slabs[oldest]->capacity();
+      dropped.push_back(std::move(from.slabs[oldest++]));
+    }
+    from.slabs.erase(from.slabs.begin(), from.slabs.begin() + static_cast<ptrdiff_t>(oldest));
+    from.bytes -= bytes;
   }
   return std::unique_ptr<Slab>(new Slab(capacity));
 }
@@ -100,6 +112,12 @@ void give_back(std::unique_ptr<Slab> slab) {
   to.bytes += slab->capacity();
   forbid(*slab);
   to.slabs.push_back(std::move(slab));
+}
+
+size_t kept_slab_bytes() {
+  Pool& of = pool();
+  const std::lock_guard<std::mutex> guard(of.mutex);
+  return of.bytes;
 }
 
 }  // namespace stonelog::driver

@@ -44,5 +44,6 @@ class SlabUser {
 std::unique_ptr<Slab> take_slab(size_t capacity);
 // From any thread.
 void give_back(std::unique_ptr<Slab> slab);
+size_t kept_slab_bytes();  // what was given back and is kept
 
 }  // namespace stonelog::driver

@@ -371,3 +371,17 @@ TEST_CASE("reader: slabs are used again while somebody reads") {
   CHECK(slab->data() == memory);
   CHECK(slab->size() == 0);
 }
+
+// ensures that a new slab takes the place of kept ones that do not fit, however many those are.
+TEST_CASE("reader: slabs that do not fit make room for one that does") {
+  const SlabUser reading;
+  std::vector<std::unique_ptr<Slab>> small;
+  for (int i = 0; i < 40; i++) small.push_back(take_slab(100'000));
+  const size_t of_each = small[0]->capacity();
+  for (std::unique_ptr<Slab>& slab : small) give_back(std::move(slab));
+  CHECK(kept_slab_bytes() == 40 * of_each);
+  const std::unique_ptr<Slab> large = take_slab(10 * of_each);
+  CHECK(kept_slab_bytes() == 30 * of_each);
+  const std::unique_ptr<Slab> fits = take_slab(100'000);
+  CHECK(kept_slab_bytes() == 29 * of_each);
+}
