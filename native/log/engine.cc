@@ -360,11 +360,22 @@ void Engine::extend_group(Group* open, uint64_t stream_end) {
 
 void Engine::close_group() {
   Group& open = group(next_group_ - 1);
-  uint64_t content = kGroupHeaderBytes + open.stream_bytes;
-  uint64_t sector = content / kContentBytes;
-  uint64_t within = content % kContentBytes;
-  for (; sector * kSectorBytes < open.file_bytes; sector++, within = 0) {
-    std::memset(ring_at(open, sector * kSectorBytes) + within, 0, kContentBytes - within);
+  const uint64_t content = kGroupHeaderBytes + open.stream_bytes;
+  uint64_t at = content / kContentBytes * kSectorBytes;
+  if (const uint64_t within = content % kContentBytes; within > 0) {
+    std::memset(ring_at(open, at) + within, 0, kContentBytes - within);
+    at += kSectorBytes;
+  }
+  // What is left is zeroed as one piece, or two around the ring's end, and stamped anew: one call
+  // for each sector took 2 us of every lone commit.
+  while (at < open.file_bytes) {
+    uint8_t* const rest = ring_at(open, at);
+    const auto before_end = static_cast<uint64_t>(ring_ + ring_size_ - rest);
+    const uint64_t bytes = std::min(open.file_bytes - at, before_end);
+    std::memset(rest, 0, bytes);
+    for (uint64_t sector = 0; sector < bytes; sector += kSectorBytes)
+      format::clear_stamp(rest + sector);
+    at += bytes;
   }
   open.state = GroupState::closed;
   has_open_ = false;
