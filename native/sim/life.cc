@@ -38,8 +38,10 @@ void Simulation::step() {
   counters_.steps++;
   now_ += random_.below(100'000);
   const uint64_t what = random_.below(100);
-  if (what < 26)
+  if (what < 22)
     admit_one();
+  else if (what < 26)
+    admit_run();
   else if (what < 30)
     admit_batch();
   else if (what < 36)
@@ -110,6 +112,33 @@ void Simulation::admit_one() {
   model_.admitted(given, {size});
   note_wish(wish, given);
   counters_.records++;
+  if (random_.chance(70)) engine_->publish();
+}
+
+// Records as JavaScript stages them: one after the other in memory, and not all may be taken.
+void Simulation::admit_run() {
+  std::vector<uint32_t> sizes(random_.between(1, 40));
+  std::vector<uint8_t> bytes;
+  const uint64_t first = engine_->last_lsn() + 1;
+  for (size_t i = 0; i < sizes.size(); i++) {
+    sizes[i] = record_size() / 4;
+    payload_.resize(sizes[i]);
+    fill_payload(model_.life(), first + i, payload_.data(), sizes[i]);
+    bytes.insert(bytes.end(), payload_.begin(), payload_.end());
+  }
+  Code code = Code::ok;
+  const log::Durability wish = durability();
+  const size_t admitted =
+      engine_->admit_run(bytes.data(), sizes.data(), sizes.size(), wish, now_, &code);
+  if ((code == Code::ok) != (admitted == sizes.size()) ||
+      engine_->last_lsn() != first + admitted - 1)
+    model_.fail("a run and the LSNs given to it differ");
+  if (code != Code::ok) note_refusal(code);
+  for (size_t i = 0; i < admitted; i++) {
+    model_.admitted(first + i, {sizes[i]});
+    note_wish(wish, first + i);
+  }
+  counters_.records += admitted;
   if (random_.chance(70)) engine_->publish();
 }
 

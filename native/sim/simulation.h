@@ -154,6 +154,7 @@ class Simulation {
   void check_durable();
   void step();
   void admit_one();
+  void admit_run();
   void admit_batch();
   void finish_copy();
   uint32_t record_size();

@@ -476,4 +476,22 @@ export const COMMIT_MUTANTS = [
     replace: 'std::erase(sessions_, session);',
     by: 'staging: a burst whose handle is gone',
   },
+  {
+    name: 'run-beyond-its-group',
+    defence: 'a run of staged records goes no further than its group, segment and ring do',
+    danger: 'records are laid over what lies behind them, or where no segment will be',
+    file: ENGINE,
+    find: 'const bool fits = end <= limit &&',
+    replace: 'const bool fits = (end <= limit || true) &&',
+    by: 'admission: a run is its records one by one',
+  },
+  {
+    name: 'run-not-charged',
+    defence: 'a run of staged records is charged to the queue',
+    danger: 'memory holds more than `queueBytes` of what is not durable',
+    file: ENGINE,
+    find: 'open.charge += charge;\n  pending_bytes_ += charge;\n  counters_.records += joined;',
+    replace: 'counters_.records += joined;',
+    by: 'admission: a run is its records one by one',
+  },
 ]
