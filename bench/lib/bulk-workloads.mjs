@@ -92,9 +92,11 @@ async function replay(session, { size, how, unit, value, target }) {
     await subject.call('startReplay', { how })
     const pairs = await session.pairs(
       async (index) => {
+        // Which of the two is next to the replay changes every second pair.
         const path = whole[index % whole.length]
-        const looking = await session.look(path)
-        return { ...(await session.read(path)), looking }
+        const first = index % 4 < 2 ? await session.look(path) : undefined
+        const reading = await session.read(path)
+        return { ...reading, looking: first ?? (await session.look(path)) }
       },
       () => subject.call('replay', { ms }),
     )
@@ -112,7 +114,7 @@ async function replay(session, { size, how, unit, value, target }) {
     session.add({ id: 'T7', name, unit, value: over(pairs, value), target, beside })
     session.add({
       id: '-',
-      name,
+      name: `${name}, beside a look`,
       unit: 'x raw read that looks',
       value: over(pairs, ({ probe, subject }) => byteRate(subject) / byteRate(probe.looking)),
       beside: [],

@@ -88,7 +88,11 @@ export class Session {
   }
 
   /** Reads the file at `path` and looks at what was read. */
-  look = (path) => this.probe.look(this.settings.sliceMs, path)
+  look = async (path) => {
+    const result = await this.probe.look(this.settings.sliceMs, path)
+    this.#note('look', result.bytesPerSecond)
+    return result
+  }
 
   /** Runs `work` with a measured process and a directory name that does not exist yet. */
   async withSubject(work) {

@@ -64,13 +64,17 @@ constexpr int to_stay = 3;
 // cache holds came at a half to a quarter of the speed. So for each line that the streams take as
 // many of those behind them all are asked for, in the order of their addresses, which it does look
 // for.
+// The place is a number: it may lie behind the end of the memory, where asking does nothing.
 template <size_t streams, int locality>
-STONELOG_INLINE void fetch_ahead(const uint8_t* behind, size_t offset) {
+STONELOG_INLINE void fetch_ahead(uintptr_t behind, size_t offset) {
   if (offset % cache_line != 0) return;
   for (size_t line = 0; line < streams; line++) {
-    __builtin_prefetch(behind + streams * offset + line * cache_line, 0, locality);
+    const uintptr_t at = behind + streams * offset + line * cache_line;
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, locality);
   }
 }
+
+STONELOG_INLINE uintptr_t address(const uint8_t* data) { return reinterpret_cast<uintptr_t>(data); }
 
 STONELOG_INLINE uint64_t load64(const uint8_t* data) {
   uint64_t word;
@@ -130,18 +134,19 @@ STONELOG_PCLMUL STONELOG_INLINE uint64_t unreduced(uint32_t state, size_t words)
 }
 
 // Three lanes of `words` (at least 1) each. The moved states of the first two join the third by XOR
-// into its last word: that CRC32 instruction reduces all of them at once. As much data follows if
-// `more`.
-template <bool more>
+// into its last word: that CRC32 instruction reduces all of them at once. `follow`: how many bytes
+// follow that will be wanted next.
+template <bool fetch>
 STONELOG_PCLMUL STONELOG_INLINE uint32_t three_lanes_of(uint32_t state, const uint8_t* data,
-                                                        size_t words) {
+                                                        size_t words, size_t follow) {
   const uint8_t* const second_lane = data + 8 * words;
   const uint8_t* const third_lane = data + 16 * words;
   uint32_t second = 0;
   uint32_t third = 0;
   const size_t last = 8 * (words - 1);
   for (size_t offset = 0; offset < last; offset += 8) {
-    if (more) fetch_ahead<3, to_stay>(third_lane + 8 * words, offset);
+    if (fetch && 3 * offset < follow)
+      fetch_ahead<3, to_stay>(address(third_lane) + 8 * words, offset);
     state = step(state, load64(data + offset));
     second = step(second, load64(second_lane + offset));
     third = step(third, load64(third_lane + offset));
@@ -156,11 +161,11 @@ STONELOG_PCLMUL STONELOG_INLINE uint32_t raw_pclmul(uint32_t state, const uint8_
                                                     size_t size) {
   constexpr size_t most = 24 * lane_words_max;
   for (; size > most; data += most, size -= most) {
-    state = three_lanes_of<true>(state, data, lane_words_max);
+    state = three_lanes_of<true>(state, data, lane_words_max, size - most);
   }
   while (size >= three_way_min) {
     const size_t words = size / 24;
-    state = three_lanes_of<false>(state, data, words);
+    state = three_lanes_of<false>(state, data, words, 0);
     data += 24 * words;
     size -= 24 * words;
   }
@@ -279,7 +284,7 @@ STONELOG_SSE42 void many_sse42(const uint8_t* base, size_t stride, size_t size, 
     uint32_t state[4] = {~0u, ~0u, ~0u, ~0u};
     const size_t whole = size & ~size_t{7};
     for (size_t offset = 0; offset < whole; offset += 8) {
-      fetch_ahead<4, for_once>(base + 4 * stride, offset);
+      fetch_ahead<4, for_once>(address(base) + 4 * stride, offset);
       state[0] = step(state[0], load64(base + offset));
       state[1] = step(state[1], load64(base + stride + offset));
       state[2] = step(state[2], load64(base + 2 * stride + offset));
@@ -304,7 +309,7 @@ STONELOG_VPCLMUL uint32_t extend_vpclmul(uint32_t crc, const uint8_t* data, size
 STONELOG_VPCLMUL void many_vpclmul(const uint8_t* base, size_t stride, size_t size, size_t count,
                                    uint32_t* out) {
   for (size_t index = 0; index < count; index++) {
-    const uint8_t* const behind = base + (index + 4) * stride;
+    const uintptr_t behind = address(base) + (index + 4) * stride;
     for (size_t at = 0; at < size; at += cache_line) fetch_ahead<1, for_once>(behind, at);
     out[index] = ~raw_vpclmul(~0u, base + index * stride, size);
   }

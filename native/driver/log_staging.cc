@@ -1,4 +1,5 @@
 // Leases of LSNs to the only session of a log, and what becomes of the records it staged.
+#include <algorithm>
 #include <numeric>
 
 #include "driver/log.h"
@@ -86,14 +87,15 @@ void Log::settle(Session* session, uint32_t count) {
   Staging& staging = *session->staging;
   __atomic_store_n(&staging.taken, static_cast<int32_t>(count), __ATOMIC_SEQ_CST);
   if (count == 0) return;
-  const uint32_t* const sizes = staging.lengths;
-  const bool sound =
-      count <= Staging::kRecords && engine_->last_lsn() + 1 == lease_first_lsn_ &&
-      std::accumulate(sizes, sizes + count, uint64_t{0}) <= uint64_t{Staging::kBytes};
   Code code = Code::poisoned;
   size_t done = 0;
-  if (sound)
-    done = engine_->admit_run(staging.bytes, sizes, count, session->durability, now_ns(), &code);
+  if (count <= Staging::kRecords && engine_->last_lsn() + 1 == lease_first_lsn_) {
+    // What JavaScript could write is read once, so that what was checked is what is used.
+    uint32_t sizes[Staging::kRecords];
+    std::copy_n(staging.lengths, count, sizes);
+    if (std::accumulate(sizes, sizes + count, uint64_t{0}) <= uint64_t{Staging::kBytes})
+      done = engine_->admit_run(staging.bytes, sizes, count, session->durability, now_ns(), &code);
+  }
   session->own_lsn = lease_first_lsn_ + count - 1;
   session->last_code = code;
   if (code == Code::ok) return;

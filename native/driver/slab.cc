@@ -1,5 +1,6 @@
 #include "driver/slab.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
@@ -16,14 +17,15 @@ namespace stonelog::driver {
 namespace {
 
 constexpr size_t kUnitBytes = 64 << 10;
-// Of the process, while anybody reads: as many as are out before a collection returns them, dozens
-// of MiB at a time.
-constexpr size_t kKeptBytes = 96 << 20;
+// Of the process, while anybody reads: slabs that are out and slabs that are kept, together. A
+// collection returns dozens of MiB at a time, and all of that is wanted again.
+constexpr size_t kMostBytes = 96 << 20;
 
 struct Pool {
   std::mutex mutex;
   std::vector<std::unique_ptr<Slab>> slabs;
-  size_t bytes = 0;
+  size_t bytes = 0;                // of those
+  std::atomic<size_t> mapped = 0;  // of all slabs
   uint32_t users = 0;
 };
 
@@ -52,9 +54,11 @@ Slab::Slab(size_t capacity) : capacity_((capacity + kUnitBytes - 1) / kUnitBytes
   void* const mapped = io::map_pages(capacity_, io::Commit::at_once);
   if (mapped == nullptr) std::abort();  // bounded by a group's size; nothing sane is left
   data_ = static_cast<uint8_t*>(mapped);
+  pool().mapped += capacity_;
 }
 
 Slab::~Slab() {
+  pool().mapped -= capacity_;
   allow(*this);  // whatever is mapped there next
   io::unmap_pages(data_, capacity_);
 }
@@ -83,23 +87,24 @@ std::unique_ptr<Slab> take_slab(size_t capacity) {
       // One that is much too large stays for who needs it. Last come, first taken: it is in the
       // cache.
       const size_t has = from.slabs[i]->capacity();
-      if (has < capacity || has > 2 * capacity + kUnitBytes) continue;
+      if (has < capacity || has > 2 * (capacity + kUnitBytes)) continue;
       std::unique_ptr<Slab> slab = std::move(from.slabs[i]);
       from.slabs.erase(from.slabs.begin() + static_cast<ptrdiff_t>(i));
       from.bytes -= has;
       allow(*slab);
       return slab;
     }
-    // What is kept does not fit: as much of it goes, so that memory does not grow by a new slab.
-    size_t bytes = 0;
+    // What is kept does not fit. The oldest go, as far as memory would grow beyond its measure.
+    size_t mapped = from.mapped + capacity;
     size_t oldest = 0;
-    while (oldest < from.slabs.size() && bytes < capacity) {
-      bytes += from.slabs[oldest]->capacity();
-      dropped.push_back(std::move(from.slabs[oldest++]));
+    for (; oldest < from.slabs.size() && mapped > kMostBytes; oldest++) {
+      mapped -= from.slabs[oldest]->capacity();
+      from.bytes -= from.slabs[oldest]->capacity();
+      dropped.push_back(std::move(from.slabs[oldest]));
     }
     from.slabs.erase(from.slabs.begin(), from.slabs.begin() + static_cast<ptrdiff_t>(oldest));
-    from.bytes -= bytes;
   }
+  dropped.clear();
   return std::unique_ptr<Slab>(new Slab(capacity));
 }
 
@@ -108,7 +113,7 @@ void give_back(std::unique_ptr<Slab> slab) {
   Pool& to = pool();
   slab->size_ = 0;
   const std::lock_guard<std::mutex> guard(to.mutex);
-  if (to.users == 0 || to.bytes + slab->capacity() > kKeptBytes) return;
+  if (to.users == 0 || to.mapped > kMostBytes) return;
   to.bytes += slab->capacity();
   forbid(*slab);
   to.slabs.push_back(std::move(slab));

@@ -89,7 +89,7 @@ void unstamp(const uint8_t* sectors, size_t count, uint8_t* content) {
     uint8_t* const to = content + i * kContentBytes;
     for (size_t at = 0; at < kSectorBytes; at += kPiece) {
       uint8_t piece[kPiece];
-      fetch_for_store(to + at + kStoreAheadBytes, kPiece);
+      fetch_for_store(to + at, kPiece);
       std::memcpy(piece, from + at, kPiece);
       std::memcpy(to + at, piece, kPiece);
     }

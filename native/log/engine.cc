@@ -131,7 +131,7 @@ Admission Engine::admit(RecordInput* records, size_t count, Durability durabilit
 
 uint64_t Engine::admit_one(const uint8_t* data, size_t size, uint32_t payload_crc,
                            Durability durability, uint64_t now_ns, Code* code) {
-  if (size > options_.max_record_bytes) {
+  if (size > options_.max_record_bytes || format::is_chunked(size)) {
     *code = Code::record_too_large;
     return 0;
   }
@@ -182,7 +182,8 @@ size_t Engine::join_open(const uint8_t* data, const uint32_t* sizes, size_t coun
   Group& open = group(next_group_ - 1);
   const uint64_t limit = std::min<uint64_t>(stream_limit(open), options_.max_group_bytes);
   const uint64_t room = options_.queue_bytes - std::min(pending_bytes_, options_.queue_bytes);
-  const uint64_t records = options_.max_group_records - open.count;
+  const uint64_t records =
+      options_.max_group_records - std::min(open.count, options_.max_group_records);
   const size_t most = std::min<uint64_t>({count, records, format::kMaxLsn - last_lsn_});
   uint64_t payload = 0;
   size_t joined = 0;
@@ -190,7 +191,7 @@ size_t Engine::join_open(const uint8_t* data, const uint32_t* sizes, size_t coun
     const uint32_t size = sizes[joined];
     const uint64_t end = at + format::record_bytes(size);
     const bool fits = end <= limit && payload + size + kRecordCharge * (joined + 1) <= room;
-    if (!fits || size > options_.max_record_bytes) break;
+    if (!fits || size > options_.max_record_bytes || format::is_chunked(size)) break;
     extend_group(&open, end);
     put_plain(&open, at, data, size, crc32c::extend(0, data, size), ++last_lsn_);
     at = end;
@@ -388,7 +389,7 @@ void Engine::copy_to_stream(const Group& open, uint64_t at, const uint8_t* data,
   while (size > 0) {
     const size_t piece = std::min(size, kContentBytes - within);
     uint8_t* const to = ring_at(open, sector * kSectorBytes) + within;
-    format::fetch_for_store(to + format::kStoreAheadBytes, piece);
+    format::fetch_for_store(to, piece);
     std::memcpy(to, data, piece);
     data += piece;
     size -= piece;
@@ -412,9 +413,9 @@ void Engine::put_plain(Group* open, uint64_t at, const uint8_t* data, size_t siz
   if (within + std::max(header_bytes + size, sizeof header) <= kContentBytes) {
     // What lies behind the header's end is written next, or zeroed with the rest of the group.
     uint8_t* const to = sector + within;
-    format::fetch_for_store(to + format::kStoreAheadBytes, header_bytes + size);
+    format::fetch_for_store(to, header_bytes + size);
     std::memcpy(to, header, sizeof header);
-    std::memcpy(to + header_bytes, data, size);
+    if (size > 0) std::memcpy(to + header_bytes, data, size);  // data may be null then
     return;
   }
   copy_to_stream(*open, at, header, header_bytes);

@@ -151,8 +151,8 @@ class Engine {
 
   // --- Admission. Nothing is given an LSN unless it fits into prepared space and the queue.
   Admission admit(RecordInput* records, size_t count, Durability durability, uint64_t now_ns);
-  // The same for one record whose payload is copied at once; the hot path. LSN, or 0 with *code
-  // set. With a group open, now_ns may be 0: publish() tells the time.
+  // The same for one record whose payload is copied at once, so one that is not chunked; the hot
+  // path. LSN, or 0 with *code set. With a group open, now_ns may be 0: publish() tells the time.
   uint64_t admit_one(const uint8_t* data, size_t size, uint32_t payload_crc, Durability durability,
                      uint64_t now_ns, Code* code);
   // The same for `count` records that lie one after the other: how many were admitted, fewer only

@@ -133,6 +133,8 @@ void Simulation::admit_run() {
   if ((code == Code::ok) != (admitted == sizes.size()) ||
       engine_->last_lsn() != first + admitted - 1)
     model_.fail("a run and the LSNs given to it differ");
+  if (admitted > 0 && space_was_refused_) coverage_.add("resumed after no space");
+  if (admitted > 0) space_was_refused_ = false;
   if (code != Code::ok) note_refusal(code);
   for (size_t i = 0; i < admitted; i++) {
     model_.admitted(first + i, {sizes[i]});

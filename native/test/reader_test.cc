@@ -372,16 +372,26 @@ TEST_CASE("reader: slabs are used again while somebody reads") {
   CHECK(slab->size() == 0);
 }
 
-// ensures that a new slab takes the place of kept ones that do not fit, however many those are.
+// ensures that slabs out and slabs kept are 96 MiB together: kept ones that do not fit go when a
+// new one is made beyond that, and no sooner.
 TEST_CASE("reader: slabs that do not fit make room for one that does") {
+  constexpr size_t kMib = 1 << 20;
   const SlabUser reading;
   std::vector<std::unique_ptr<Slab>> small;
-  for (int i = 0; i < 40; i++) small.push_back(take_slab(100'000));
-  const size_t of_each = small[0]->capacity();
+  for (int i = 0; i < 90; i++) small.push_back(take_slab(kMib));
   for (std::unique_ptr<Slab>& slab : small) give_back(std::move(slab));
-  CHECK(kept_slab_bytes() == 40 * of_each);
-  const std::unique_ptr<Slab> large = take_slab(10 * of_each);
-  CHECK(kept_slab_bytes() == 30 * of_each);
-  const std::unique_ptr<Slab> fits = take_slab(100'000);
-  CHECK(kept_slab_bytes() == 29 * of_each);
+  CHECK(kept_slab_bytes() == 90 * kMib);
+  const std::unique_ptr<Slab> fits = take_slab(kMib);
+  CHECK(kept_slab_bytes() == 89 * kMib);
+  std::unique_ptr<Slab> large = take_slab(6 * kMib);
+  CHECK(kept_slab_bytes() == 89 * kMib);
+  const std::unique_ptr<Slab> larger = take_slab(20 * kMib);
+  CHECK(kept_slab_bytes() == 69 * kMib);
+  std::unique_ptr<Slab> largest = take_slab(80 * kMib);
+  CHECK(kept_slab_bytes() == 0);
+  give_back(std::move(large));  // 107 MiB are out
+  CHECK(kept_slab_bytes() == 0);
+  largest.reset();
+  give_back(take_slab(kMib));
+  CHECK(kept_slab_bytes() == kMib);
 }

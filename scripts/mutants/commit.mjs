@@ -494,4 +494,22 @@ export const COMMIT_MUTANTS = [
     replace: 'counters_.records += joined;',
     by: 'admission: a run is its records one by one',
   },
+  {
+    name: 'padding-left',
+    defence: 'what a group does not fill of its last block is zeroed',
+    danger: 'bytes of other records, or of a process’s memory, lie in the file behind them',
+    file: ENGINE,
+    find: 'std::memset(rest, 0, bytes);',
+    replace: '',
+    by: 'admission: a run is its records one by one',
+  },
+  {
+    name: 'padding-without-stamps',
+    defence: 'sectors in which no record begins say so',
+    danger: 'a loss report names LSNs that never existed',
+    file: ENGINE,
+    find: 'for (uint64_t sector = 0; sector < bytes; sector += kSectorBytes)',
+    replace: 'for (uint64_t sector = bytes; sector < bytes; sector += kSectorBytes)',
+    by: 'admission: a run is its records one by one',
+  },
 ]

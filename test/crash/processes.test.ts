@@ -105,7 +105,9 @@ it('a wall clock that jumps changes no order and no verdict', async ({ skip }) =
   const directory = join(base, 'wal')
   const lines = Array.from({ length: 400 }, (_, index) => `${index + 1} `.padEnd(2000, '.'))
   for (const part of [lines.slice(0, 200), lines.slice(200)]) {
-    const env = { ...process.env, LD_PRELOAD: library }
+    // Behind a sanitizer's library, which must be the first.
+    const preloaded = [process.env.LD_PRELOAD, library].filter((path) => path !== undefined)
+    const env = { ...process.env, LD_PRELOAD: preloaded.join(':') }
     const args = [join(packageRoot, 'dist/cli/main.js'), 'append', directory]
     const child = spawn(process.execPath, args, { env })
     child.stdin.end(`${part.join('\n')}\n`)

@@ -17,7 +17,10 @@ function instructions(bursts: number): number {
   const { stderr, stdout } = spawnSync(
     'valgrind',
     ['--tool=callgrind', '--callgrind-out-file=/dev/null', PROGRAM, '-tc=cost: fixed run'],
-    { encoding: 'utf8', env: { ...process.env, STONELOG_COST_BURSTS: String(bursts) } },
+    {
+      encoding: 'utf8',
+      env: { ...process.env, LD_PRELOAD: '', STONELOG_COST_BURSTS: String(bursts) },
+    },
   )
   expect(stdout).toContain('SUCCESS!')
   return Number(/Collected : (\d+)/.exec(stderr)?.[1])
