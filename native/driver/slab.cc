@@ -19,7 +19,7 @@ namespace {
 constexpr size_t kUnitBytes = 64 << 10;
 // Of the process, while anybody reads: slabs that are out and slabs that are kept, together. A
 // collection returns dozens of MiB at a time, and all of that is wanted again.
-constexpr size_t kMostBytes = 96 << 20;
+constexpr size_t kMostBytes = 56 << 20;
 
 struct Pool {
   std::mutex mutex;

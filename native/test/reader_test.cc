@@ -372,24 +372,24 @@ TEST_CASE("reader: slabs are used again while somebody reads") {
   CHECK(slab->size() == 0);
 }
 
-// ensures that slabs out and slabs kept are 96 MiB together: kept ones that do not fit go when a
+// ensures that slabs out and slabs kept are 56 MiB together: kept ones that do not fit go when a
 // new one is made beyond that, and no sooner.
 TEST_CASE("reader: slabs that do not fit make room for one that does") {
   constexpr size_t kMib = 1 << 20;
   const SlabUser reading;
   std::vector<std::unique_ptr<Slab>> small;
-  for (int i = 0; i < 90; i++) small.push_back(take_slab(kMib));
+  for (int i = 0; i < 50; i++) small.push_back(take_slab(kMib));
   for (std::unique_ptr<Slab>& slab : small) give_back(std::move(slab));
-  CHECK(kept_slab_bytes() == 90 * kMib);
+  CHECK(kept_slab_bytes() == 50 * kMib);
   const std::unique_ptr<Slab> fits = take_slab(kMib);
-  CHECK(kept_slab_bytes() == 89 * kMib);
+  CHECK(kept_slab_bytes() == 49 * kMib);
   std::unique_ptr<Slab> large = take_slab(6 * kMib);
-  CHECK(kept_slab_bytes() == 89 * kMib);
+  CHECK(kept_slab_bytes() == 49 * kMib);
   const std::unique_ptr<Slab> larger = take_slab(20 * kMib);
-  CHECK(kept_slab_bytes() == 69 * kMib);
-  std::unique_ptr<Slab> largest = take_slab(80 * kMib);
+  CHECK(kept_slab_bytes() == 29 * kMib);
+  std::unique_ptr<Slab> largest = take_slab(45 * kMib);
   CHECK(kept_slab_bytes() == 0);
-  give_back(std::move(large));  // 107 MiB are out
+  give_back(std::move(large));  // 72 MiB are out
   CHECK(kept_slab_bytes() == 0);
   largest.reset();
   give_back(take_slab(kMib));
