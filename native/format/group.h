@@ -46,8 +46,8 @@ bool decode_group_header(const uint8_t* content, uint32_t block_bytes, GroupHead
 // Copies the contents of `sectors` sectors, without their stamps, back to back.
 void unstamp(const uint8_t* sectors, size_t count, uint8_t* content);
 
-// The same while verifying, which saves fetching the sectors twice: first_invalid(…), before which
-// all is copied if that is `count`.
+// Verifies on the way, which saves fetching the sectors twice. Returns what first_invalid does;
+// only if that is `count` is all of the content there.
 size_t unstamp_valid(const uint8_t* sectors, size_t count, uint64_t index, uint32_t tag,
                      bool starts_group, uint8_t* content);
 

@@ -169,15 +169,16 @@ size_t Engine::admit_run(const uint8_t* data, const uint32_t* sizes, size_t coun
     if (admit_one(data, sizes[done], crc, durability, now_ns, code) == 0) return done;
     data += sizes[done++];
     if (!has_open_) continue;
-    const size_t joined = join_open(data, sizes + done, count - done, now_ns);
-    for (const size_t end = done + joined; done < end; done++) data += sizes[done];
+    const size_t joined = join_open(&data, sizes + done, count - done, now_ns);
     if (joined > 0) note_record(&group(next_group_ - 1), durability);
+    done += joined;
   }
   return count;
 }
 
-// As many of the records as the open group, the queue and the ring take without a question.
-size_t Engine::join_open(const uint8_t* data, const uint32_t* sizes, size_t count,
+// As many of the records as the open group, the queue and the ring take without a question; *data
+// is moved behind them.
+size_t Engine::join_open(const uint8_t** data, const uint32_t* sizes, size_t count,
                          uint64_t now_ns) {
   Group& open = group(next_group_ - 1);
   const uint64_t limit = std::min<uint64_t>(stream_limit(open), options_.max_group_bytes);
@@ -193,9 +194,9 @@ size_t Engine::join_open(const uint8_t* data, const uint32_t* sizes, size_t coun
     const bool fits = end <= limit && payload + size + kRecordCharge * (joined + 1) <= room;
     if (!fits || size > options_.max_record_bytes || format::is_chunked(size)) break;
     extend_group(&open, end);
-    put_plain(&open, at, data, size, crc32c::extend(0, data, size), ++last_lsn_);
+    put_plain(&open, at, *data, size, crc32c::extend(0, *data, size), ++last_lsn_);
     at = end;
-    data += size;
+    *data += size;
     payload += size;
   }
   const uint64_t charge = payload + kRecordCharge * joined;
@@ -266,7 +267,7 @@ bool Engine::joins_open(uint64_t stream_bytes, size_t count, Durability durabili
 // How long the open group's stream may become by what the segment and the ring have left.
 uint64_t Engine::stream_limit(const Group& open) const {
   const uint64_t block = options_.block_bytes;
-  const uint64_t end = live_.back().place.file_bytes - format::kControlReserveBlocks * block;
+  const uint64_t end = current().place.file_bytes - format::kControlReserveBlocks * block;
   const uint64_t bytes =
       std::min(end - std::min(open.offset, end), open.file_bytes + (ring_size_ - ring_used_));
   const uint64_t content = (bytes & ~(block - 1)) / kSectorBytes * kContentBytes;

@@ -315,7 +315,7 @@ class Engine {
                  uint64_t now_ns);
   bool joins_open(uint64_t stream_bytes, size_t count, Durability durability) const;
   uint64_t stream_limit(const Group& open) const;
-  size_t join_open(const uint8_t* data, const uint32_t* sizes, size_t count, uint64_t now_ns);
+  size_t join_open(const uint8_t** data, const uint32_t* sizes, size_t count, uint64_t now_ns);
   bool ring_has(uint64_t file_bytes) const;
   bool can_rotate() const;
   Code refuse_space();
