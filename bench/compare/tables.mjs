@@ -2,6 +2,7 @@
 import { micros, number } from '../lib/report.mjs'
 import { titleOf } from './contenders/index.mjs'
 import { barPlot, linePlot } from './plots.mjs'
+import { APPENDS } from './sync-count.mjs'
 
 const kind = (size) => (size >= 1024 ? `${size / 1024} KiB` : `${size} B`)
 
@@ -84,7 +85,7 @@ function smallTables(by, nameOf) {
           .join(', ')})`,
       perAppend < 1 ? 'NOT durable at each acknowledgement' : '',
     ])
-    parts.push('Durable calls for each of 50 acknowledged appends, counted by strace:')
+    parts.push(`Durable calls for each of ${APPENDS} acknowledged appends, counted by strace:`)
     parts.push(table(['', 'set up as', 'durable calls an append', ''], lines))
   }
   if (by.delay?.length > 0) {

@@ -88,7 +88,7 @@ class Environment {
     return handle == nullptr || handle->closing ? nullptr : handle;
   }
   int32_t add_handle(Ref<Handle> handle);
-  // Once, before the handle's first commit.
+  // Before each of the handle's bursts and flushes.
   void watch_commits(Handle* handle);
   // The handle is closed: requests it still owes are answered, its readers go.
   void remove_handle(Handle* handle);
