@@ -11,7 +11,7 @@ const PROGRAM = fileURLToPath(new URL('./contender-process.mjs', import.meta.url
 const SYNCS = new Set(['fsync', 'fdatasync', 'msync', 'sync_file_range', 'sync', 'syncfs'])
 const WRITES = new Set(['write', 'pwrite64', 'writev', 'pwritev', 'pwritev2', 'io_submit'])
 const TRACED = [...SYNCS, ...WRITES, 'open', 'openat', 'close', 'dup', 'access', 'io_uring_enter']
-/** More than stonelog leaves to its committers before the event loop begins commits. */
+/** Many more than stonelog leaves to its committers before the event loop begins commits. */
 export const APPENDS = 200
 
 /** Why nothing can be counted here, or nothing. */

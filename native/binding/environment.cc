@@ -1,7 +1,5 @@
 #include "binding/environment.h"
 
-#include <atomic>
-
 #include "binding/values.h"
 
 namespace stonelog::binding {
@@ -14,11 +12,6 @@ constexpr double kProgress = 1;
 constexpr double kPoisoned = 2;
 
 constexpr size_t kScratchKeptBytes = 1 << 20;
-
-// A process that has begun commits by itself ends some 35 ms later (io/kernel_aio.h), what a
-// thousand commits gain by it. One that makes only a few leaves them to the committers.
-constexpr uint32_t kLeftToCommitters = 100;
-std::atomic<uint32_t> bursts_of_process{0};  // counted up to there
 
 }  // namespace
 
@@ -55,11 +48,7 @@ int32_t Environment::add_handle(Ref<Handle> handle) {
 // Commits that this thread begins by itself are told by a descriptor, and what they make known is
 // delivered without a further turn of the event loop.
 void Environment::watch_commits(Handle* handle) {
-  if (handle->watch_asked) return;
-  if (bursts_of_process.load(std::memory_order_relaxed) < kLeftToCommitters) {
-    bursts_of_process.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
+  if (handle->watch_asked || !driver::Log::pays_to_begin()) return;
   handle->watch_asked = true;
   if (!channel_->is_libuv()) return;
   const int signal = handle->log->watch_commits(&handle->session);

@@ -125,6 +125,9 @@ class Log final : public Source {
   // may be staged. `more`: more follows within this turn of the event loop, at whose end it is
   // published for certain, and nobody waits for what there is: a little is not published yet.
   uint64_t kick(Session* session = nullptr, bool more = false);
+  // Whether this process makes more than a few commits that could be begun by an appending thread:
+  // only then it watches them.
+  static bool pays_to_begin();
   // From now on the session's thread may begin commits: a descriptor that becomes readable when one
   // is done, for take_commit(); -1 where none is ever begun so. It stays as long as the log.
   int watch_commits(Session* session);
@@ -191,6 +194,8 @@ class Log final : public Source {
   // log_async.cc: the commit that the appending thread began.
   void commit_soon(std::unique_lock<WakingMutex>* lock, const Session* session, uint64_t now);
   bool begins_commits(const Session* session) const;
+  bool is_lone(const Session* session) const;
+  void count_lone_commit(const Session* session, uint64_t now) const;
   bool begin_commit(std::unique_lock<WakingMutex>* lock, uint64_t now);
   bool must_await_begun() const;
   bool take_begun();

@@ -12,6 +12,7 @@
 // thread that began it, called by its event loop or appending on; a committer that looks; or a
 // thread that waits for it, which announces that (awaiting_begun_), so that nobody takes what it
 // waits for.
+#include <atomic>
 #include <cerrno>
 
 #include "driver/log.h"
@@ -31,6 +32,10 @@ constexpr uint64_t kMostBegunBytes = 256 << 10;
 // this is not tried any more after so many refusals in a row.
 constexpr uint64_t kAlwaysTriedBytes = 64 << 10;
 constexpr uint32_t kMostRefusals = 3;
+// A process that has had a context of the kernel's asynchronous I/O ends some 35 ms later
+// (io/kernel_aio.h): what a thousand commits gain by it. One that makes a few has none.
+constexpr uint32_t kLeftToCommitters = 16;
+std::atomic<uint32_t> left_to_committers{0};  // by all logs of the process, counted up to there
 
 uint64_t bytes_of(const Op& op) { return uint64_t{op.sizes[0]} + op.sizes[1]; }
 
@@ -44,10 +49,25 @@ int Log::watch_commits(Session* session) {
   return session->watches ? async_->signal() : -1;
 }
 
+bool Log::pays_to_begin() {
+  return left_to_committers.load(std::memory_order_relaxed) >= kLeftToCommitters;
+}
+
+// Whether the session's thread is the only one that has anything to do with the log.
+bool Log::is_lone(const Session* session) const {
+  return session != nullptr && sessions_.size() == 1 && waiting_threads_ == 0;
+}
+
 bool Log::begins_commits(const Session* session) const {
-  return async_ != nullptr && !never_async_ && session != nullptr && session->watches &&
-         sessions_.size() == 1 && waiting_threads_ == 0 && !begun_.has_value() &&
-         !returned_.has_value();
+  return async_ != nullptr && !never_async_ && is_lone(session) && session->watches &&
+         !begun_.has_value() && !returned_.has_value();
+}
+
+// Before commits are watched: whether what goes to the device now is one that could be begun.
+void Log::count_lone_commit(const Session* session, uint64_t now) const {
+  if (pays_to_begin() || !probe_.async_dsync || !is_lone(session)) return;
+  if (engine_->may_write_alone(now, kMostBegunBytes))
+    left_to_committers.fetch_add(1, std::memory_order_relaxed);
 }
 
 // With the lock held, which may be released meanwhile: what may go to the device goes, begun here
@@ -57,6 +77,7 @@ void Log::commit_soon(std::unique_lock<WakingMutex>* lock, const Session* sessio
     if (has_work(now) || !is_armed_for(now + kLookAfterNs)) wake_committer();
     return;
   }
+  count_lone_commit(session, now);
   if (has_work(now) || engine_->owes_sync_or_seal() || must_await_begun() ||
       !is_armed_for(engine_->next_deadline(now)))
     wake_committer();

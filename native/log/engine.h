@@ -195,6 +195,7 @@ class Engine {
   bool next_op(uint64_t now_ns, uint64_t wall_micros, Op* op);
   // A DSYNC write of at most so many bytes while nothing else is in flight: what a thread that may
   // not wait begins without waiting.
+  bool may_write_alone(uint64_t now_ns, uint64_t most_bytes) const;
   bool next_lone_write(uint64_t now_ns, uint64_t wall_micros, uint64_t most_bytes, Op* op);
   // Whether next_op would find something other than a write.
   bool owes_sync_or_seal() const;

@@ -161,11 +161,14 @@ bool Engine::next_write(uint64_t now_ns, uint64_t wall_micros, Op* op) {
   return true;
 }
 
-bool Engine::next_lone_write(uint64_t now_ns, uint64_t wall_micros, uint64_t most_bytes, Op* op) {
+bool Engine::may_write_alone(uint64_t now_ns, uint64_t most_bytes) const {
   if (in_flight_ > 0 || owes_sync_or_seal() || !may_submit(now_ns)) return false;
   const Group& next = group(next_submit_);
-  if (next.file_bytes > most_bytes || !goes_dsync(next)) return false;
-  return next_write(now_ns, wall_micros, op);
+  return next.file_bytes <= most_bytes && goes_dsync(next);
+}
+
+bool Engine::next_lone_write(uint64_t now_ns, uint64_t wall_micros, uint64_t most_bytes, Op* op) {
+  return may_write_alone(now_ns, most_bytes) && next_write(now_ns, wall_micros, op);
 }
 
 bool Engine::owes_sync_or_seal() const {
