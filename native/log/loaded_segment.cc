@@ -7,13 +7,13 @@ namespace stonelog::log {
 
 namespace {
 
-bool take_identity(const uint8_t* block, uint32_t block_bytes, LoadedSegment* out) {
-  const uint64_t index = format::kFirstGroupBlock * uint64_t{block_bytes} / format::kSectorBytes;
+// From the group whose first block is given, if it is one of this segment.
+bool take_identity(const uint8_t* block, uint64_t offset, uint32_t block_bytes,
+                   LoadedSegment* out) {
   format::GroupHeader group;
-  if (!format::decode_group_header(block, block_bytes, &group) ||
-      group.kind != format::GroupKind::start || group.sequence != out->sequence ||
-      format::check_sector(block, index, format::tag_of(group.segment_id)) !=
-          format::SectorState::group_start) {
+  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence ||
+      format::check_sector(block, offset / format::kSectorBytes,
+                           format::tag_of(group.segment_id)) != format::SectorState::group_start) {
     return false;
   }
   out->header = format::SegmentHeader{};
@@ -25,17 +25,29 @@ bool take_identity(const uint8_t* block, uint32_t block_bytes, LoadedSegment* ou
   return out->header_rebuilt = true;
 }
 
-// A header that is not intact can be made good from the start group, which repeats the identity:
-// only salvage goes on with such a segment. The size of its blocks, and so the place of that group,
-// is not known any more.
-void rebuild_header(FileWindow* window, uint32_t smallest_block, LoadedSegment* out) {
+// A header that is not intact, or not there, can be made good from a group, which repeats the
+// identity: only what gets over damage goes on with such a segment. The size of its blocks is not
+// known any more; the start group's place tells it and, where that is gone, too, the first group
+// that makes sense.
+Status rebuild_header(io::File& file, uint32_t smallest_block, LoadedSegment* out) {
+  FileWindow window(file, smallest_block, 256 << 10);
+  const uint8_t* block = nullptr;
+  size_t got = 0;
   for (uint32_t bytes = smallest_block; bytes <= format::kMaxBlockBytes; bytes *= 2) {
-    const uint8_t* block = nullptr;
-    size_t got = 0;
-    if (!window->view(format::kFirstGroupBlock * bytes, bytes, &block, &got).ok() || got < bytes)
-      return;
-    if (take_identity(block, bytes, out)) return;
+    const uint64_t start = format::kFirstGroupBlock * uint64_t{bytes};
+    Status status = window.view(start, bytes, &block, &got);
+    if (!status.ok()) return status;
+    if (got >= bytes && take_identity(block, start, bytes, out)) return {};
   }
+  for (uint64_t at = smallest_block; at + smallest_block <= out->size; at += smallest_block) {
+    Status status = window.view(at, smallest_block, &block, &got);
+    if (!status.ok()) return status;
+    for (uint32_t bytes = smallest_block; bytes <= format::kMaxBlockBytes && at % bytes == 0;
+         bytes *= 2) {
+      if (got >= smallest_block && take_identity(block, at, bytes, out)) return {};
+    }
+  }
+  return {};
 }
 
 // Whether a validly stamped sector of any life lies in its place anywhere behind the first block:
@@ -155,8 +167,12 @@ Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe
     if (!status.ok()) return status;
     if (ours) out->header_state = format::HeaderState::damaged;
   }
-  if (out->header_state == format::HeaderState::damaged)
-    rebuild_header(&window, probe.block_size, out);
+  // A file is named only when its header is durable: zeros in its place are damage, too.
+  if (out->header_state == format::HeaderState::damaged ||
+      out->header_state == format::HeaderState::unwritten) {
+    status = rebuild_header(*file, probe.block_size, out);
+    if (!status.ok()) return status;
+  }
   if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {
     return read_seal_and_start(*file, beginning.data(), beginning.size(), out);
   }

@@ -15,7 +15,7 @@ struct LoadedSegment {
   format::HeaderState header_state = format::HeaderState::unwritten;
   format::SegmentHeader header;
   bool alien = false;           // intact, but of another log, or under another segment's name
-  bool header_rebuilt = false;  // damaged, identity taken from the start group
+  bool header_rebuilt = false;  // damaged or gone, identity taken from a group
   Defect start_defect = Defect::nothing;
   uint64_t start_bad_offset = 0;
   format::GroupHeader start_group;

@@ -245,21 +245,28 @@ Status Examiner::find_use(const LoadedSegment& loaded, bool* used) {
 // What is not of the accepted log: removed if it never was or no longer is of it, kept aside if it
 // was cut, be it by a later life that a crash kept from moving it.
 Status Examiner::sort_files() {
+  uint64_t unknown_lives = 0;
   for (const LoadedSegment& loaded : loaded_) {
     const auto is_kept = [&](const SegmentEntry& entry) {
       return entry.header.sequence == loaded.sequence;
     };
     if (std::any_of(out_->segments.begin(), out_->segments.end(), is_kept)) continue;
+    const bool of_log = !loaded.alien && loaded.sequence >= out_->state.first_sequence;
+    if (of_log && !loaded.readable()) unknown_lives++;
     if (std::find(out_->dead.begin(), out_->dead.end(), loaded.name) != out_->dead.end()) continue;
     bool used = true;
-    if (loaded.header_state == HeaderState::valid && !loaded.alien && !loaded.started() &&
-        loaded.start_defect == Defect::nothing && loaded.sequence >= out_->state.first_sequence) {
+    if (of_log && loaded.readable() && !loaded.started() &&
+        loaded.start_defect == Defect::nothing) {
       Status status = find_use(loaded, &used);
       if (!status.ok()) return status;
+      used = used || loaded.header_rebuilt;
     }
     const bool released = loaded.sequence < out_->state.first_sequence && !loaded.alien;
     (released || !used ? out_->leftover : out_->dead).push_back(loaded.name);
   }
+  // Of which life a file is that nothing is known of, nobody can say; each may have been one of its
+  // own, and the epoch of none is to be given again.
+  out_->highest_epoch += unknown_lives;
   out_->leftover.insert(out_->leftover.end(), temporary_.begin(), temporary_.end());
   return {};
 }
