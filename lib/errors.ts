@@ -135,8 +135,8 @@ const ADVICE: Record<WalErrorCode, string> = {
     "'tolerate-torn-tail' to accept it",
   WAL_LOCKED: 'close the log in the other process, or open it with readOnly: true',
   WAL_NO_SPACE:
-    'free space on that file system or lower minFreeBytes; appending resumes by itself, ' +
-    'see ready()',
+    'free space on that file system, which lets appending resume by itself (see ready()), or open ' +
+    'the log with a smaller segmentBytes or minFreeBytes',
   WAL_BACKPRESSURE: 'wait for ready(), or raise queueBytes',
   WAL_POISONED:
     'close the log, repair the cause, and open it again: recovery tells which records survived',
@@ -227,15 +227,15 @@ export function messageOf(
  * The conversion of native errors.
  * @param error what native reported; its `errno` is positive
  * @param action what was being done, the start of the message: `opening the log`
- * @param context the log's directory for errors that name no path, and facts that native does not
- *   know
+ * @param context the log's directory for errors that name no path, advice that is better than what
+ *   is said for the code, and facts that native does not know
  */
 export function fromNative(
   error: NativeError,
   action: string,
-  context: WalErrorDetails & { directory?: string; code?: WalErrorCode } = {},
+  context: WalErrorDetails & { directory?: string; code?: WalErrorCode; advice?: string } = {},
 ): WalError {
-  const { directory, code: chosen, ...details } = context
+  const { directory, code: chosen, advice, ...details } = context
   const code = chosen ?? codeOf(error.code)
   // A system that has no such errno has none of it in a native error either.
   const isShort = code === 'WAL_NO_SPACE' && error.errno !== 0
@@ -246,7 +246,7 @@ export function fromNative(
   const why = reasons.join(', ') || FALLBACK[code] || 'no reason was given'
   const inSegment = error.segment > 0
   const place = describePlace(error, directory)
-  return new WalError(code, messageOf(code, action, why, place, shortage?.advice), {
+  return new WalError(code, messageOf(code, action, why, place, shortage?.advice ?? advice), {
     errno: error.errno === 0 ? undefined : -error.errno,
     syscall: error.syscall ?? undefined,
     path: error.path || undefined,

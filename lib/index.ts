@@ -12,6 +12,6 @@ export type {
   WalOptions,
 } from './options.js'
 export type { RecordBatch, WalRecord } from './record-batch.js'
-export type { LostRange, RecoveryReport, Verdict, VerifyReport } from './recovery.js'
+export type { Evidence, LostRange, RecoveryReport, Verdict, VerifyReport } from './recovery.js'
 export type { Latency, WalStats } from './stats.js'
 export { type BatchLsns, Wal } from './wal.js'

@@ -31,6 +31,7 @@ export interface NativeReport {
   records: number
   durationMs: number
   row: string // name of the row of the recovery table that decided
+  evidence: { segment: number; offset: number; reason: string } | null
   lost: Array<{
     from: number
     to: number

@@ -1,6 +1,7 @@
 // Reading as async iterables. Native hands over slabs of verified records; after the first, one is
 // always fetched ahead, and none is handed on before the event loop has turned, so that a replay
 // never starves it.
+import { markAsUntransferable } from 'node:worker_threads'
 import { fromCode, fromNative, messageOf, WalError } from './errors.js'
 import type { NativeBatch, NativeError } from './native.js'
 import type { NativeBinding } from './native-binding.js'
@@ -25,6 +26,9 @@ export interface LsnRange {
 
 type Fetched = { error: WalError | null; batch: RecordBatch | null }
 const END: Fetched = { error: null, batch: null }
+
+/** Closes native readers whose iterators nobody holds any more, for those that were left open. */
+const abandoned = new FinalizationRegistry<() => void>((close) => close())
 
 /**
  * Slabs of one reader, one fetched ahead of whoever wants more than the first. Errors are given out
@@ -57,11 +61,14 @@ class SlabSource {
           this.close()
           return null
         }
-        // Many a reader wants no more than the first slab.
-        this.#ahead = first ? undefined : this.#fetch()
         for (const { from, to } of batch.skipped) this.#log.onSkipped(from, to)
         // A slab may hold nothing but the news of a hole.
-        if (batch.length > 0) return batch
+        const isEmpty = batch.length === 0
+        // Who looks up one record does not ask for the end behind it.
+        if (!isEmpty && batch.lastLsn >= this.#range.to) this.close()
+        // Many a reader wants no more than the first slab.
+        else this.#ahead = first ? undefined : this.#fetch()
+        if (!isEmpty) return batch
       }
     } catch (error) {
       this.close()
@@ -77,7 +84,9 @@ class SlabSource {
   close(): void {
     this.#ended = true
     this.#ahead = undefined
-    if (this.#reader > 0) this.#log.binding.native.readClose(this.#reader)
+    if (this.#reader === 0) return
+    abandoned.unregister(this)
+    this.#log.binding.native.readClose(this.#reader)
     this.#reader = 0
   }
 
@@ -94,6 +103,8 @@ class SlabSource {
     if (reader < 0)
       throw fromCode(reader, `reading from LSN ${from}`, { path: directory, lsn: from })
     this.#reader = reader
+    // Must not hold what it waits for. An id is not given again for long (native/binding).
+    abandoned.register(this, () => binding.native.readClose(reader), this)
     return this.#fetch()
   }
 
@@ -273,6 +284,7 @@ export class RecordReader extends SlabIterator<WalRecord> {
       offset + length > this.#chunkEnd
     ) {
       if (length * 2 >= batch.buffer.length) {
+        if (!this.#lent) markAsUntransferable(batch.buffer.buffer)
         this.#lent = true
         return batch.buffer.subarray(offset, offset + length)
       }
@@ -290,6 +302,8 @@ export class RecordReader extends SlabIterator<WalRecord> {
     const chunk = Buffer.allocUnsafeSlow(exact - offset)
     batch.buffer.copy(chunk, 0, offset, exact)
     this.#chunk = chunk.buffer as ArrayBuffer
+    // As Node's own pool: transferring one record would take the others' memory away.
+    if (length < exact - offset) markAsUntransferable(this.#chunk)
     this.#chunkStart = offset
     this.#chunkEnd = exact
   }

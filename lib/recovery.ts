@@ -54,6 +54,16 @@ export interface LostRange {
   quarantine: string | null
 }
 
+/** What speaks against a log. It need not have cost a record: a header or a seal may be damaged. */
+export interface Evidence {
+  /** Sequence number of the segment. */
+  segment: number
+  /** Bytes from the start of that segment's file. */
+  offset: number
+  /** One sentence: what was found there. */
+  reason: string
+}
+
 /** What opening or verifying found. */
 export interface RecoveryReport {
   /** What the evidence proves about the end of the log. */
@@ -77,6 +87,8 @@ export interface RecoveryReport {
   }
   /** Bytes of the torn or damaged end that were cut. */
   truncatedBytes: number
+  /** Where the first evidence for a verdict that is not `clean` lies; else null. */
+  evidence: Evidence | null
   /** Known holes, those of earlier recoveries included. */
   lost: LostRange[]
   /** How long it took, ms. */
@@ -113,6 +125,7 @@ export function toReport(report: NativeReport): RecoveryReport {
     epoch: report.epoch,
     scanned: { segments: report.scannedSegments, bytes: report.scannedBytes },
     truncatedBytes: report.truncatedBytes,
+    evidence: report.evidence,
     lost: report.lost.map(({ from, to, segment, offset, reason, quarantine }) => ({
       from,
       to,
@@ -130,6 +143,10 @@ export function toVerifyReport(report: NativeReport): VerifyReport {
   return { ...toReport(report), records: report.records }
 }
 
+const ONLY_SALVAGE =
+  'nothing was changed; look at it with `stonelog verify`, restore the segment from a copy, or ' +
+  "open with recovery 'salvage', which keeps each record that can still be read"
+
 /**
  * The error a refused opening becomes: `WAL_TORN_TAIL` (mode `strict` only), `WAL_CORRUPT`
  * (`strict` and `tolerate-torn-tail`), or what else kept native from opening, of which the mode
@@ -139,5 +156,7 @@ export function toRefusal(error: NativeError, mode: RecoveryMode, directory: str
   const code = codeOf(error.code)
   const isRuling = code === 'WAL_CORRUPT' || code === 'WAL_TORN_TAIL'
   const action = isRuling ? `opening the log with recovery '${mode}'` : 'opening the log'
-  return fromNative(error, action, { directory })
+  // Where 'point-in-time' refuses, nothing tells where the log began: there is no point to go to.
+  const noPoint = code === 'WAL_CORRUPT' && mode === 'point-in-time'
+  return fromNative(error, action, { directory, ...(noPoint ? { advice: ONLY_SALVAGE } : {}) })
 }

@@ -15,7 +15,7 @@ const MOST_RECORD_BYTES = 1024
  * How many bytes a Uint8Array has, whatever a subclass says of it. What only poses as one is not
  * staged: looking at it would run its code in the middle of a record.
  */
-const byteLengthOf = Object.getOwnPropertyDescriptor(
+export const byteLengthOf = Object.getOwnPropertyDescriptor(
   Object.getPrototypeOf(Uint8Array.prototype),
   'byteLength',
 )!.get as (this: Uint8Array) => number

@@ -27,7 +27,7 @@ import { BatchReader, type ReadableLog, RecordReader } from './reader.js'
 import type { RecordBatch, WalRecord } from './record-batch.js'
 import type { RecoveryReport, VerifyReport } from './recovery.js'
 import { refusalOf } from './refusals.js'
-import { Staging } from './staging.js'
+import { byteLengthOf, Staging } from './staging.js'
 import { toStats, type WalStats } from './stats.js'
 
 /** Waiting bytes at which the committer is woken within a burst. */
@@ -372,8 +372,9 @@ export class Wal {
     }
     let length = 0
     const bytes = records.map((record) => {
-      const encoded = typeof record === 'string' ? Buffer.from(record) : encode(record)[0]
-      length += encoded.byteLength
+      const [encoded, size] =
+        typeof record === 'string' ? encode(Buffer.from(record)) : encode(record)
+      length += size
       return encoded
     })
     const first = this.#native.appendBatch(this.#handle, bytes, durability)
@@ -523,9 +524,11 @@ function encode(data: Uint8Array | string): [bytes: Uint8Array, length: number] 
     scratch ??= Buffer.allocUnsafeSlow(SCRATCH_UNITS * 3)
     return [scratch, scratch.write(data)]
   }
-  if (data instanceof Uint8Array || isUint8Array(data)) {
-    if (data.byteLength === 0) checkMemory(data)
-    return [data, data.byteLength]
+  // What a subclass says of its length, or an object of its prototype, is nothing to go by.
+  if (isUint8Array(data)) {
+    const length = byteLengthOf.call(data)
+    if (length === 0) checkMemory(data)
+    return [data, length]
   }
   throw badArgument(`a record is a Uint8Array or a string, not ${describeValue(data)}`)
 }

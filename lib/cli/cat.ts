@@ -1,7 +1,7 @@
 // `stonelog cat DIR`: prints each record and a newline, beside a running writer too.
 import { once } from 'node:events'
 import type { RecordBatch } from '../record-batch.js'
-import { Exit, openLog, parseCommand, parseNumber } from './exit.js'
+import { Exit, openLog, parseCommand, parseNumber, warnIfNew } from './exit.js'
 
 /** The batch as it is printed: one copy, one write. */
 function toLines(batch: RecordBatch): Buffer {
@@ -28,6 +28,7 @@ export async function cat(args: string[]): Promise<Exit> {
   const from = parseNumber('from', 'an LSN', values.from)
   const to = parseNumber('to', 'an LSN', values.to)
   const wal = await openLog(directory, values.recovery, { readOnly: true })
+  warnIfNew(wal.recovery, directory)
   try {
     for await (const batch of wal.readBatches({ from, to })) {
       if (!process.stdout.write(toLines(batch))) await once(process.stdout, 'drain')

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { WalError } from '../errors.js'
 import type { Logger, RecoveryMode, WalOptions } from '../options.js'
+import { type RecoveryReport, stateOf } from '../recovery.js'
 import { Wal } from '../wal.js'
 
 export const enum Exit {
@@ -60,6 +61,14 @@ export async function openLog(directory: string, recovery: Value, options: WalOp
     const isOption = error instanceof WalError && error.code === 'WAL_BAD_OPTION'
     throw isOption ? new UsageError(error.message) : error
   }
+}
+
+/** A wrong path shall not pass for a log that is well. */
+export function warnIfNew(report: RecoveryReport, directory: string): void {
+  if (stateOf(report) !== 'new') return
+  process.stderr.write(
+    `stonelog: ${directory}: there is no log here, or one that was never begun\n`,
+  )
 }
 
 /** Warnings and errors to stderr; stdout belongs to the data. */

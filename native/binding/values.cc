@@ -99,6 +99,15 @@ napi_value report_value(napi_env env, const log::RecoveryReport& report) {
   out.set("records", report.records);
   out.set("durationMs", report.duration_ms);
   out.set("row", report.row);
+  if (report.evidence_reason.empty()) {
+    out.set("evidence", null_value(env));
+  } else {
+    Object evidence(env);
+    evidence.set("segment", report.evidence_segment);
+    evidence.set("offset", report.evidence_offset);
+    evidence.set("reason", report.evidence_reason);
+    out.set("evidence", evidence.value());
+  }
   out.set("lost", lost);
   out.set("events", events);
   return out.value();

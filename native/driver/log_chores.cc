@@ -58,11 +58,12 @@ Status Log::check_free_space(bool recycles) {
   uint64_t free_bytes = 0;
   Status status = fs_.free_bytes(options_.directory, &free_bytes);
   if (!status.ok()) return status;
-  const uint64_t needs = options_.min_free_bytes +
-                         format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
-  if (free_bytes < needs)
-    return Status::of(Code::no_space, "less than minFreeBytes would stay free");
-  return {};
+  const uint64_t segment = format::segment_file_bytes(options_.segment_bytes, probe_.block_size);
+  if (free_bytes >= options_.min_free_bytes + segment) return {};
+  return Status::of(Code::no_space,
+                    "a segment of " + std::to_string(segment) + " bytes and minFreeBytes " +
+                        std::to_string(options_.min_free_bytes) + " are more than the " +
+                        std::to_string(free_bytes) + " bytes that are free");
 }
 
 // What others did to the files of an open log: whoever moves, replaces or deletes its directory,

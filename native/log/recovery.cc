@@ -308,6 +308,11 @@ Status Examiner::finish() {
   report.verdict = row.verdict;
   report.closed = closed_;
   report.row = row.name;
+  if (row.verdict != Verdict::clean) {
+    report.evidence_segment = bad_segment_;
+    report.evidence_offset = bad_offset_;
+    report.evidence_reason = bad_reason_;
+  }
   const OnDamage action = row.verdict == Verdict::corrupt     ? policy_.damage
                           : row.verdict == Verdict::torn_tail ? policy_.torn_tail
                                                               : OnDamage::cut;

@@ -53,6 +53,10 @@ struct RecoveryReport {
   uint64_t records = 0;  // counted in the segments that were scanned
   double duration_ms = 0;
   std::string row;
+  // Where the first evidence of a verdict that is not clean lies; no reason, then there is none.
+  uint64_t evidence_segment = 0;
+  uint64_t evidence_offset = 0;
+  std::string evidence_reason;
   std::vector<LostRange> lost;
   std::vector<std::string> events;
 };

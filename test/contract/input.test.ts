@@ -85,3 +85,38 @@ it('a batch of very many empty records is taken, or refused for what it needs', 
   for await (const { data } of large.read()) count += data.length === 0 ? 1 : 0
   expect(count).toBe(30_000)
 })
+
+it('a subclass that says another length is taken whole, what only poses as one is refused', async () => {
+  class Liar extends Uint8Array {
+    override get byteLength() {
+      return 3
+    }
+    override get length() {
+      return -1
+    }
+  }
+  const wal = await open()
+  for (const size of [10, 2000, 20_000]) {
+    const liar = Liar.from(Buffer.alloc(size, 'x'))
+    const { lastLsn } = wal
+    await wal.append(liar)
+    wal.write(liar)
+    wal.appendSync(liar)
+    await wal.appendBatch([liar, liar])
+    const sizes: number[] = []
+    for await (const { data } of wal.read({ from: lastLsn + 1 })) sizes.push(data.length)
+    expect(sizes).toEqual([size, size, size, size, size])
+  }
+  const { lastLsn } = wal
+  for (const given of [
+    Object.create(Uint8Array.prototype),
+    new Proxy(new Uint8Array(4), {}),
+    new Uint16Array(4),
+  ]) {
+    await expectCode(wal.append(given), 'WAL_BAD_ARGUMENT')
+    await expectCode(wal.appendBatch([given]), 'WAL_BAD_ARGUMENT')
+    await expectCode(() => wal.write(given), 'WAL_BAD_ARGUMENT')
+    await expectCode(() => wal.appendSync(given), 'WAL_BAD_ARGUMENT')
+  }
+  expect(wal.lastLsn).toBe(lastLsn)
+})

@@ -1,4 +1,7 @@
+import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import {
   appendAll,
@@ -190,4 +193,61 @@ describe('reading', () => {
     await wal.close()
     await expectCode(wal.read().next(), 'WAL_CLOSED')
   })
+})
+
+describe('a reader that nobody ends', () => {
+  const descriptors = () => readdirSync('/proc/self/fd').length
+  // Of 60 readers; the log opens and closes a few files of its own.
+  const FEW = 15
+
+  it('is over with the last record that was asked for', async ({ skip }) => {
+    if (!existsSync('/proc/self/fd')) return skip('no descriptors to count here')
+    const wal = await open()
+    await appendAll(wal, ['a', 'b', 'c'])
+    const before = descriptors()
+    for (let count = 0; count < 30; count++) {
+      // Two readers each time.
+      const { value } = await wal.read({ from: 2, to: 2 }).next()
+      expect(value.data.toString()).toBe('b')
+      await wal.readBatches({ from: 1, to: 3 }).next()
+    }
+    expect(descriptors()).toBeLessThan(before + FEW)
+  })
+
+  it('is closed when it is collected', async ({ skip }) => {
+    if (!existsSync('/proc/self/fd')) return skip('no descriptors to count here')
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const wal = await open()
+    await appendAll(wal, ['a', 'b', 'c'])
+    const before = descriptors()
+    const abandon = async () => {
+      for (let count = 0; count < 60; count++) await wal.read({ from: 2 }).next()
+    }
+    await abandon()
+    expect(descriptors()).toBeGreaterThan(before + FEW)
+    await expect
+      .poll(() => {
+        collect()
+        return descriptors()
+      })
+      .toBeLessThan(before + FEW)
+  })
+})
+
+it('small records share memory, which cannot be taken away from the others', async () => {
+  const wal = await open()
+  await appendAll(wal, ['a', 'b', 'c'])
+  const kept: Buffer[] = []
+  for await (const { data } of wal.read()) {
+    kept.push(data)
+    const memory = data.buffer as ArrayBuffer
+    // Node 20 copies it instead, later ones throw.
+    try {
+      structuredClone(memory, { transfer: [memory] })
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'DataCloneError' })
+    }
+  }
+  expect(kept.map(String)).toEqual(['a', 'b', 'c'])
 })

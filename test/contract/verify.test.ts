@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Wal } from 'stonelog'
 import { describe, expect, it } from 'vitest'
@@ -8,6 +9,8 @@ import {
   makeDirectory,
   makeLog,
   open,
+  segmentFiles,
+  setByte,
   snapshot,
 } from '../fixtures/log.js'
 import { makeTornLog, stonelog } from '../fixtures/process.js'
@@ -41,7 +44,34 @@ describe('verify', () => {
 
   it('names a torn tail', async () => {
     const directory = await makeTornLog(['first payload', 'second payload'], 'second payload')
-    expect(await Wal.verify(directory)).toMatchObject({ verdict: 'torn-tail', records: 1 })
+    expect(await Wal.verify(directory)).toMatchObject({
+      verdict: 'torn-tail',
+      evidence: { segment: 1, reason: expect.any(String) },
+      records: 1,
+    })
+  })
+
+  it('says where damage lies that cost no record', async () => {
+    const directory = await makeLog(['a', 'b'])
+    expect(await Wal.verify(directory)).toMatchObject({ verdict: 'clean', evidence: null })
+    const file = segmentFiles(directory)[0]!
+    setByte(file, 50, readFileSync(file)[50]! ^ 1) // in the header
+    const evidence = { segment: 1, offset: 0, reason: expect.stringMatching(/header is damaged/) }
+    const report = await Wal.verify(directory)
+    expect(report).toMatchObject({ verdict: 'corrupt', records: 2, lost: [], evidence })
+    const { stdout } = await stonelog(['verify', directory])
+    expect(stdout).toMatch(/^evidence {3}segment 1, offset 0: the segment's header is damaged$/m)
+  })
+
+  it('says that a directory without a log holds none', async () => {
+    const directory = makeDirectory()
+    for (const command of ['verify', 'cat']) {
+      const { code, stderr } = await stonelog([command, directory])
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: `stonelog: ${directory}: there is no log here, or one that was never begun\n`,
+      })
+    }
   })
 
   it('runs beside a writer, in its process and in another one', async () => {

@@ -76,7 +76,7 @@ describe('a native error', () => {
   })
 
   it.each([
-    ['ENOSPC', /no space left on device.*; free space on that file system or lower minFreeBytes/],
+    ['ENOSPC', /no space left on device.*; free space on that file system.*or minFreeBytes$/],
     ['EFBIG', /files of that size \(EFBIG in fallocate\); raise its file-size limit.*ulimit -f/],
     ['EDQUOT', /quota .* is used up \(EDQUOT in fallocate\); free space within the quota/],
   ] as const)('for want of space says which: %s', (name, text) => {
