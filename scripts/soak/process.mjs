@@ -1,9 +1,11 @@
 // A process that ends itself at a random moment. Arguments: step, directory, ms, how (exit or
 // kill). Prints each LSN that was acknowledged, synchronously.
 import { writeSync } from 'node:fs'
+import { warmUp } from '../../test/fixtures/warm.mjs'
 import { live } from './steps.mjs'
 
 const [step, directory, ms, how] = process.argv.slice(2)
+await warmUp(directory)
 await live(
   step,
   directory,

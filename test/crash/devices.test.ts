@@ -1,7 +1,7 @@
 // Devices with large sectors, devices that fail, and power cuts one after the other.
 import { join } from 'node:path'
 import { Wal } from 'stonelog'
-import { expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import {
   errorOf,
   expectCode,
@@ -10,6 +10,7 @@ import {
   quiet,
   readTexts,
   untilMetFirst,
+  warmUp,
 } from '../fixtures/log.js'
 import {
   mountNew,
@@ -39,6 +40,8 @@ async function writeAndCut(root: string, name: string, lanes: number): Promise<s
   await end
   return cut ? heard : null
 }
+
+beforeEach(warmUp)
 
 it.for(['ext4', 'xfs'] as const)(
   '%s on sectors of 4096 bytes: direct, rotated, cut off, recovered',

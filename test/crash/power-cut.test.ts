@@ -3,13 +3,23 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Wal, type WalError } from 'stonelog'
-import { expect, it } from 'vitest'
-import { errorOf, lsnsFrom, open, quiet, readTexts, untilMetFirst } from '../fixtures/log.js'
+import { beforeEach, expect, it } from 'vitest'
+import {
+  errorOf,
+  lsnsFrom,
+  open,
+  quiet,
+  readTexts,
+  untilMetFirst,
+  warmUp,
+} from '../fixtures/log.js'
 import { mountAgain, mountNew, shutDown } from '../fixtures/mount.js'
 import { ended, start } from '../fixtures/process.js'
 
 const MIB = 1 << 20
 const SIZE = { ext4: 64 * MIB, xfs: 320 * MIB } as const
+
+beforeEach(warmUp)
 
 it.for(['ext4', 'xfs'] as const)(
   '%s: a power cut loses nothing acknowledged',
