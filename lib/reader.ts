@@ -1,7 +1,7 @@
 // Reading as async iterables. Native hands over slabs of verified records; after the first, one is
 // always fetched ahead, and none is handed on before the event loop has turned, so that a replay
 // never starves it.
-import { markAsUntransferable } from 'node:worker_threads'
+import * as threads from 'node:worker_threads'
 import { fromCode, fromNative, messageOf, WalError } from './errors.js'
 import type { NativeBatch, NativeError } from './native.js'
 import type { NativeBinding } from './native-binding.js'
@@ -26,6 +26,18 @@ export interface LsnRange {
 
 type Fetched = { error: WalError | null; batch: RecordBatch | null }
 const END: Fetched = { error: null, batch: null }
+
+let marksMemory = true
+
+/** Transferring this memory would take it away from other records; not every runtime knows that. */
+function keepTogether(memory: ArrayBuffer): void {
+  if (!marksMemory) return
+  try {
+    threads.markAsUntransferable(memory)
+  } catch {
+    marksMemory = false
+  }
+}
 
 /** Closes native readers whose iterators nobody holds any more, for those that were left open. */
 const abandoned = new FinalizationRegistry<() => void>((close) => close())
@@ -284,7 +296,7 @@ export class RecordReader extends SlabIterator<WalRecord> {
       offset + length > this.#chunkEnd
     ) {
       if (length * 2 >= batch.buffer.length) {
-        if (!this.#lent) markAsUntransferable(batch.buffer.buffer)
+        if (!this.#lent && batch.length > 1) keepTogether(batch.buffer.buffer as ArrayBuffer)
         this.#lent = true
         return batch.buffer.subarray(offset, offset + length)
       }
@@ -303,7 +315,7 @@ export class RecordReader extends SlabIterator<WalRecord> {
     batch.buffer.copy(chunk, 0, offset, exact)
     this.#chunk = chunk.buffer as ArrayBuffer
     // As Node's own pool: transferring one record would take the others' memory away.
-    if (length < exact - offset) markAsUntransferable(this.#chunk)
+    if (length < exact - offset) keepTogether(this.#chunk)
     this.#chunkStart = offset
     this.#chunkEnd = exact
   }

@@ -5,7 +5,7 @@ import type { NativeBatch } from './native.js'
 export interface WalRecord {
   /** Log sequence number, from 1. */
   lsn: number
-  /** The payload, the caller's to keep. */
+  /** The payload, the caller's to keep; others may share its memory: copy it to transfer it. */
   data: Buffer
   /** When its group was written: ms since 1970, UTC, by that machine's clock. Not an order. */
   timestamp: number

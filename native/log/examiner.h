@@ -28,6 +28,7 @@ class Examiner {
   Status load_all();
   Status judge_header(LoadedSegment* loaded);
   void find_aliens();
+  void find_rebuilt_aliens();
   bool is_superseded(uint64_t sequence) const;
   void judge_files();
   void find_chain();

@@ -7,11 +7,13 @@ namespace stonelog::log {
 
 namespace {
 
-// From the group whose first block is given, if it is one of this segment.
-bool take_identity(const uint8_t* block, uint64_t offset, uint32_t block_bytes,
+// From the group whose first block is given, if it is one of this segment; `start`: its start
+// group.
+bool take_identity(const uint8_t* block, uint64_t offset, uint32_t block_bytes, bool start,
                    LoadedSegment* out) {
   format::GroupHeader group;
-  if (!format::decode_group_header(block, block_bytes, &group) || group.sequence != out->sequence ||
+  if (!format::decode_group_header(block, block_bytes, &group) ||
+      (start && group.kind != format::GroupKind::start) || group.sequence != out->sequence ||
       format::check_sector(block, offset / format::kSectorBytes,
                            format::tag_of(group.segment_id)) != format::SectorState::group_start) {
     return false;
@@ -22,6 +24,7 @@ bool take_identity(const uint8_t* block, uint64_t offset, uint32_t block_bytes,
   out->header.segment_id = group.segment_id;
   out->header.file_bytes = out->size / block_bytes * block_bytes;
   out->header.recycled = true;
+  out->rebuilt_epoch = group.epoch;
   return out->header_rebuilt = true;
 }
 
@@ -37,14 +40,14 @@ Status rebuild_header(io::File& file, uint32_t smallest_block, LoadedSegment* ou
     const uint64_t start = format::kFirstGroupBlock * uint64_t{bytes};
     Status status = window.view(start, bytes, &block, &got);
     if (!status.ok()) return status;
-    if (got >= bytes && take_identity(block, start, bytes, out)) return {};
+    if (got >= bytes && take_identity(block, start, bytes, true, out)) return {};
   }
   for (uint64_t at = smallest_block; at + smallest_block <= out->size; at += smallest_block) {
     Status status = window.view(at, smallest_block, &block, &got);
     if (!status.ok()) return status;
     for (uint32_t bytes = smallest_block; bytes <= format::kMaxBlockBytes && at % bytes == 0;
          bytes *= 2) {
-      if (got >= smallest_block && take_identity(block, at, bytes, out)) return {};
+      if (got >= smallest_block && take_identity(block, at, bytes, false, out)) return {};
     }
   }
   return {};

@@ -16,6 +16,7 @@ struct LoadedSegment {
   format::SegmentHeader header;
   bool alien = false;           // intact, but of another log, or under another segment's name
   bool header_rebuilt = false;  // damaged or gone, identity taken from a group
+  uint64_t rebuilt_epoch = 0;   // of that group
   Defect start_defect = Defect::nothing;
   uint64_t start_bad_offset = 0;
   format::GroupHeader start_group;

@@ -87,7 +87,9 @@ std::string version_text(uint32_t version) {
 
 void Examiner::note(uint32_t evidence, uint64_t segment, uint64_t offset,
                     const std::string& reason) {
-  if ((evidence_ & ~(kTrailing | kClosed)) == 0) {
+  // The first place that was noted; damage is said before a tear.
+  constexpr uint32_t kNoDamage = kTrailing | kClosed;
+  if (bad_reason_.empty() || ((evidence_ & ~kNoDamage) == 0 && (evidence & ~kNoDamage) != 0)) {
     bad_segment_ = segment;
     bad_offset_ = offset;
     bad_reason_ = reason;
@@ -161,6 +163,26 @@ void Examiner::find_aliens() {
   }
 }
 
+// A header that was rebuilt names no log. One whose start group would release every segment with a
+// header of its own is of this log only if it names one of them as its predecessor: the file of
+// another log, put beside them, must not be their end.
+void Examiner::find_rebuilt_aliens() {
+  uint64_t highest = 0;
+  for (const LoadedSegment& loaded : loaded_) {
+    if (loaded.header_state == HeaderState::valid && !loaded.alien)
+      highest = std::max(highest, loaded.sequence);
+  }
+  for (LoadedSegment& loaded : loaded_) {
+    if (!loaded.header_rebuilt || !loaded.started() || highest == 0) continue;
+    if (loaded.start.state.first_sequence <= highest) continue;
+    const format::Predecessor& named = loaded.start.predecessor;
+    loaded.alien = std::none_of(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& other) {
+      return other.readable() && other.sequence == named.sequence &&
+             other.header.segment_id == named.segment_id;
+    });
+  }
+}
+
 // Whether a later life cut the file as a whole: it only was not moved aside yet.
 bool Examiner::is_superseded(uint64_t sequence) const {
   return std::any_of(chain_.begin(), chain_.end(), [&](const LoadedSegment* segment) {
@@ -215,10 +237,14 @@ Status Examiner::load_all() {
     if (!status.ok()) return status;
   }
   find_aliens();
+  find_rebuilt_aliens();
   for (const LoadedSegment& loaded : loaded_) {
     out_->highest_sequence = loaded.sequence;
-    if (loaded.started())
+    // Of a segment under another one's name as well: its records were given.
+    const bool ours = !loaded.alien || loaded.header.log_id == out_->log_id;
+    if (ours && loaded.start_defect == Defect::none)
       out_->highest_epoch = std::max(out_->highest_epoch, loaded.start_group.epoch);
+    out_->highest_epoch = std::max(out_->highest_epoch, loaded.rebuilt_epoch);
   }
   return {};
 }

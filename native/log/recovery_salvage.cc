@@ -34,6 +34,7 @@ Status Examiner::find_begins() {
     status =
         scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &tail);
     if (!status.ok()) return std::move(status).at(loaded.sequence, from);
+    out_->highest_epoch = std::max(out_->highest_epoch, tail.highest_epoch);
     if (tail.first_lsn != 0) begins_.push_back({loaded.sequence, tail.first_epoch, tail.first_lsn});
   }
   return {};
@@ -258,6 +259,7 @@ void Examiner::assume_state() {
     if (!scan_tail(*file, loaded.header, from, loaded.header.file_bytes, kScanWindowBytes, &found)
              .ok())
       continue;
+    out_->highest_epoch = std::max(out_->highest_epoch, found.highest_epoch);
     if (found.first_lsn == 0) continue;
     out_->state.first_sequence = loaded.sequence;
     out_->state.first_lsn = found.first_lsn;

@@ -321,31 +321,95 @@ TEST_CASE("recovery: a segment whose beginning is overwritten is damaged, not fo
 // cost a record that can be read nor let an epoch be given again.
 TEST_CASE("recovery: a segment whose beginning is gone still tells its records and its life") {
   constexpr uint64_t kWhole = UINT64_MAX;
-  for (const uint64_t bytes :
-       {uint64_t{512}, uint64_t{4096}, uint64_t{8192}, kFirstGroup + 4096, kWhole}) {
+  const std::vector<uint64_t> lengths = {512, 4096, 8192, kFirstGroup + 4096, kWhole};
+  for (const uint64_t bytes : lengths) {
     for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
-      INFO(bytes);
-      Fixture f;
-      f.append(1);
-      REQUIRE(f.log.close());
-      REQUIRE(f.log.open().ok());
-      f.append(2);
-      const uint64_t epoch = f.log.report().epoch;
-      REQUIRE(f.log.close());
-      const uint64_t size = f.log.fs.disk().find(f.log.path(2))->size;
-      f.log.zero(2, 0, std::min(bytes, size));
-      CHECK(f.log.open().code == Code::corrupt);
-      CHECK(f.log.report().row == "damaged-header");
-      REQUIRE(f.log.open(policy).ok());
-      CHECK(f.log.engine->state().epoch.number > epoch);
-      const bool starts = bytes <= 8192;
-      const bool salvages = policy.damage == OnDamage::skip;
-      f.check_records(1, starts || (salvages && bytes != kWhole) ? 3 : 1);
-      CHECK(f.log.append("another") != 0);
-      f.log.run();
-      f.log.power_cut();
-      REQUIRE(f.log.open().ok());
+      for (const bool zeros : {true, false}) {
+        INFO(bytes, " ", zeros);
+        Fixture f;
+        f.append(1);
+        REQUIRE(f.log.close());
+        REQUIRE(f.log.open().ok());
+        f.append(2);
+        const uint64_t epoch = f.log.report().epoch;
+        REQUIRE(f.log.close());
+        const uint64_t size = f.log.fs.disk().find(f.log.path(2))->size;
+        const std::vector<uint8_t> junk(std::min(bytes, size), zeros ? 0 : 'x');
+        f.log.fs.damage(f.log.path(2), 0, junk.data(), junk.size());
+        const bool foreign = bytes == kWhole && !zeros;
+        CHECK(f.log.open().code == (foreign ? Code::not_a_log : Code::corrupt));
+        if (foreign) continue;
+        CHECK(f.log.report().row == "damaged-header");
+        REQUIRE(f.log.open(policy).ok());
+        CHECK(f.log.engine->state().epoch.number > epoch);
+        const bool salvages = policy.damage == OnDamage::skip;
+        f.check_records(1, bytes <= 8192 || (salvages && bytes != kWhole) ? 3 : 1);
+        CHECK(f.log.append("another") != 0);
+        f.log.run();
+        f.log.power_cut();
+        REQUIRE(f.log.open().ok());
+      }
     }
+  }
+}
+
+// ensures that a group in the middle is not taken for a start group of larger blocks, which would
+// give up what lies before it.
+TEST_CASE("recovery: the size of blocks is not guessed from any group") {
+  Fixture f;
+  REQUIRE(f.log.append("record 1") == 1);
+  f.log.run();
+  REQUIRE(f.log.append(std::string(6000, 'y')) == 2);  // two blocks, at 4 times 4096
+  f.log.run();
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.zero(1, 0, kFirstGroup + 4096);
+  REQUIRE(f.log.open(kSalvage).ok());
+  CHECK(f.log.report().lost.empty());
+  const std::vector<std::string> records = f.log.read_all();
+  REQUIRE(records.size() == 2);
+  CHECK(records[0] == "record 1");
+}
+
+// ensures that a damaged file of another log, whose head is behind all of this one, releases
+// nothing of it.
+TEST_CASE("recovery: a rebuilt header of another log is no end of this one") {
+  Fixture other;
+  for (int i = 0; i < 5; i++) {
+    other.append(1);
+    other.log.rotate();
+    other.log.run();
+  }
+  other.append(1);
+  uint64_t group = 0;
+  REQUIRE(other.log.engine->set_head(other.log.engine->last_lsn(), 6, 0, &group) == Code::ok);
+  other.log.run();
+  REQUIRE(other.log.close());
+  REQUIRE(other.log.open().ok());
+  REQUIRE(other.log.close());
+  const sim::Inode* const file = other.log.fs.disk().find(other.log.path(7));
+  REQUIRE(file != nullptr);
+  std::vector<uint8_t> bytes(file->size);
+  file->visible.read(0, bytes.data(), bytes.size());
+  std::fill(bytes.begin(), bytes.begin() + 4096, uint8_t{0});
+
+  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+    Fixture f;
+    f.append(2);
+    f.log.rotate();
+    f.append(1);
+    REQUIRE(f.log.close());
+    std::unique_ptr<io::File> put;
+    REQUIRE(f.log.fs.open(f.log.path(7), io::Access::create, false, 0600, &put).ok());
+    const io::Part part{bytes.data(), bytes.size()};
+    REQUIRE(put->write(0, &part, 1, io::WriteMode::plain).ok());
+    REQUIRE(put->sync().ok());
+    put.reset();
+    REQUIRE(f.log.fs.sync_directory("/").ok());
+    CHECK(f.log.open().code == Code::corrupt);
+    REQUIRE(f.log.open(policy).ok());
+    f.check_records(1, 3);
+    CHECK(f.log.append("record 4") == 4);
   }
 }
 
