@@ -163,9 +163,9 @@ void Examiner::find_aliens() {
   }
 }
 
-// A header that was rebuilt names no log. One whose start group would release every segment with a
-// header of its own is of this log only if it names one of them as its predecessor: the file of
-// another log, put beside them, must not be their end.
+// A header that was rebuilt names no log. Behind every segment with a header of its own it is taken
+// for this log's only if its start group names one that is here as its predecessor: the file of
+// another log, put beside them, must not be their end, whose heads would release them all.
 void Examiner::find_rebuilt_aliens() {
   uint64_t highest = 0;
   for (const LoadedSegment& loaded : loaded_) {
@@ -174,7 +174,7 @@ void Examiner::find_rebuilt_aliens() {
   }
   for (LoadedSegment& loaded : loaded_) {
     if (!loaded.header_rebuilt || !loaded.started() || highest == 0) continue;
-    if (loaded.start.state.first_sequence <= highest) continue;
+    if (loaded.sequence <= highest) continue;
     const format::Predecessor& named = loaded.start.predecessor;
     loaded.alien = std::none_of(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& other) {
       return other.readable() && other.sequence == named.sequence &&

@@ -374,42 +374,50 @@ TEST_CASE("recovery: the size of blocks is not guessed from any group") {
 // ensures that a damaged file of another log, whose head is behind all of this one, releases
 // nothing of it.
 TEST_CASE("recovery: a rebuilt header of another log is no end of this one") {
-  Fixture other;
-  for (int i = 0; i < 5; i++) {
+  // The head stands in the start group, or moved on behind it.
+  for (const bool at_start : {true, false}) {
+    Fixture other;
+    for (int i = 0; i < 5; i++) {
+      other.append(1);
+      other.log.rotate();
+      other.log.run();
+    }
     other.append(1);
-    other.log.rotate();
-    other.log.run();
-  }
-  other.append(1);
-  uint64_t group = 0;
-  REQUIRE(other.log.engine->set_head(other.log.engine->last_lsn(), 6, 0, &group) == Code::ok);
-  other.log.run();
-  REQUIRE(other.log.close());
-  REQUIRE(other.log.open().ok());
-  REQUIRE(other.log.close());
-  const sim::Inode* const file = other.log.fs.disk().find(other.log.path(7));
-  REQUIRE(file != nullptr);
-  std::vector<uint8_t> bytes(file->size);
-  file->visible.read(0, bytes.data(), bytes.size());
-  std::fill(bytes.begin(), bytes.begin() + 4096, uint8_t{0});
+    uint64_t group = 0;
+    const auto move_head = [&](uint64_t sequence) {
+      const uint64_t last = other.log.engine->last_lsn();
+      REQUIRE(other.log.engine->set_head(last, sequence, 0, &group) == Code::ok);
+      other.log.run();
+    };
+    if (at_start) move_head(6);
+    REQUIRE(other.log.close());
+    REQUIRE(other.log.open().ok());
+    if (!at_start) move_head(7);
+    REQUIRE(other.log.close());
+    const sim::Inode* const file = other.log.fs.disk().find(other.log.path(7));
+    REQUIRE(file != nullptr);
+    std::vector<uint8_t> bytes(file->size);
+    file->visible.read(0, bytes.data(), bytes.size());
+    std::fill(bytes.begin(), bytes.begin() + 4096, uint8_t{0});
 
-  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
-    Fixture f;
-    f.append(2);
-    f.log.rotate();
-    f.append(1);
-    REQUIRE(f.log.close());
-    std::unique_ptr<io::File> put;
-    REQUIRE(f.log.fs.open(f.log.path(7), io::Access::create, false, 0600, &put).ok());
-    const io::Part part{bytes.data(), bytes.size()};
-    REQUIRE(put->write(0, &part, 1, io::WriteMode::plain).ok());
-    REQUIRE(put->sync().ok());
-    put.reset();
-    REQUIRE(f.log.fs.sync_directory("/").ok());
-    CHECK(f.log.open().code == Code::corrupt);
-    REQUIRE(f.log.open(policy).ok());
-    f.check_records(1, 3);
-    CHECK(f.log.append("record 4") == 4);
+    for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+      Fixture f;
+      f.append(2);
+      f.log.rotate();
+      f.append(1);
+      REQUIRE(f.log.close());
+      std::unique_ptr<io::File> put;
+      REQUIRE(f.log.fs.open(f.log.path(7), io::Access::create, false, 0600, &put).ok());
+      const io::Part part{bytes.data(), bytes.size()};
+      REQUIRE(put->write(0, &part, 1, io::WriteMode::plain).ok());
+      REQUIRE(put->sync().ok());
+      put.reset();
+      REQUIRE(f.log.fs.sync_directory("/").ok());
+      CHECK(f.log.open().code == Code::corrupt);
+      REQUIRE(f.log.open(policy).ok());
+      f.check_records(1, 3);
+      CHECK(f.log.append("record 4") == 4);
+    }
   }
 }
 

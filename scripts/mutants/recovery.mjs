@@ -264,10 +264,10 @@ export const RECOVERY_MUTANTS = [
   },
   {
     name: 'rebuilt-end-of-another-log',
-    defence: 'a rebuilt header that would release everything must be vouched for',
+    defence: 'a rebuilt header at the end of the log must be vouched for',
     danger: 'the damaged file of another log, put beside them, has all segments unlinked',
     file: RECOVERY,
-    find: 'if (loaded.start.state.first_sequence <= highest) continue;',
+    find: 'if (loaded.sequence <= highest) continue;',
     replace: 'if (highest > 0) continue;',
     by: 'recovery: a rebuilt header of another log is no end of this one',
   },
