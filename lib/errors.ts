@@ -146,7 +146,7 @@ const ADVICE: Record<WalErrorCode, string> = {
   WAL_RECORD_TOO_LARGE: 'split it, or raise maxRecordBytes, queueBytes and segmentBytes',
   WAL_BAD_OPTION: 'correct the option',
   WAL_BAD_ARGUMENT: 'correct the call',
-  WAL_NOT_FOUND: 'check the path or `create`, or the LSN against firstLsn',
+  WAL_NOT_FOUND: 'check the path, or leave out `create: false`; a log is made by its writer',
   WAL_UNSUPPORTED_VERSION: 'open it with the version of stonelog that wrote it, or a newer one',
   WAL_NOT_A_LOG: 'move the foreign file away, or name another directory',
   WAL_ABORTED: 'nothing was opened',

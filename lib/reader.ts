@@ -2,7 +2,7 @@
 // always fetched ahead, and none is handed on before the event loop has turned, so that a replay
 // never starves it.
 import * as threads from 'node:worker_threads'
-import { fromCode, fromNative, messageOf, WalError } from './errors.js'
+import { codeOf, fromCode, fromNative, messageOf, WalError } from './errors.js'
 import type { NativeBatch, NativeError } from './native.js'
 import type { NativeBinding } from './native-binding.js'
 import { RecordBatch, type WalRecord } from './record-batch.js'
@@ -52,6 +52,8 @@ class SlabSource {
   #reader = 0
   #ahead: Promise<Fetched> | undefined
   #ended = false
+  /** The LSN after those that were fetched. */
+  #nextLsn = 0
 
   constructor(log: ReadableLog, range: LsnRange) {
     this.#log = log
@@ -108,6 +110,7 @@ class SlabSource {
     this.#log.checkOpen('reading')
     const firstLsn = binding.native.firstLsn(handle)
     const { from, to } = this.#range
+    this.#nextLsn = from ?? firstLsn
     if (from !== undefined && from < firstLsn) throw notFound(from, firstLsn, directory)
     if ((from ?? firstLsn) > to) return Promise.resolve(END)
     // Of another process's log the start may have moved on meanwhile: native knows when it looks.
@@ -134,17 +137,28 @@ class SlabSource {
   }
 
   #toFetched(error: NativeError | null, result: NativeBatch | null): Fetched {
-    if (error === null) return { error: null, batch: result && new RecordBatch(result) }
-    return { error: fromNative(error, 'reading', { directory: this.#log.directory }), batch: null }
+    const { directory } = this.#log
+    if (error === null) {
+      const batch = result && new RecordBatch(result)
+      if (batch !== null && batch.length > 0) this.#nextLsn = batch.lastLsn + 1
+      return { error: null, batch }
+    }
+    const code = codeOf(error.code)
+    const isAboutRecords = code === 'WAL_NOT_FOUND' || code === 'WAL_CORRUPT'
+    const lsn = isAboutRecords ? this.#nextLsn : undefined
+    const overtaken = code === 'WAL_NOT_FOUND' ? { advice: READ_ON, path: directory } : {}
+    return { error: fromNative(error, 'reading', { directory, lsn, ...overtaken }), batch: null }
   }
 }
+
+const READ_ON = 'what it held was given up; read on from firstLsn'
 
 function notFound(from: number, firstLsn: number, directory: string): WalError {
   const why =
     from < 1
       ? `there is no LSN ${from}, the first one is 1`
       : `LSN ${from} is below firstLsn ${firstLsn}, its segments have been released`
-  const message = messageOf('WAL_NOT_FOUND', 'reading', why, ` at ${directory}`)
+  const message = messageOf('WAL_NOT_FOUND', 'reading', why, ` at ${directory}`, READ_ON)
   return new WalError('WAL_NOT_FOUND', message, { path: directory, lsn: from })
 }
 

@@ -71,7 +71,8 @@ export class RecordBatch implements Iterable<WalRecord> {
    */
   lsnAt(index: number): number {
     const run = this.#runOf(index)
-    return this.#runs[run + 1]! + index - this.#runs[run]!
+    // In this order: nothing on the way is above 2^53.
+    return this.#runs[run + 1]! + (index - this.#runs[run]!)
   }
 
   /** The payload of the record at `index`, a view of `buffer`. @throws {RangeError} */
@@ -106,13 +107,13 @@ export class RecordBatch implements Iterable<WalRecord> {
     for (let run = 0; run < runs.length; run += RUN_SIZE) {
       const start = runs[run]!
       const end = run + RUN_SIZE < runs.length ? runs[run + RUN_SIZE]! : length
-      const lsnOfZero = runs[run + 1]! - start
+      const first = runs[run + 1]!
       const epoch = runs[run + 2]!
       const timestamp = runs[run + 3]!
       for (let index = start; index < end; index++) {
         // Cheaper than subarray() of `buffer`, which asks for its memory each time.
         const data = Buffer.from(bytes, offsets[index]!, lengths[index]!)
-        yield { lsn: lsnOfZero + index, data, timestamp, epoch }
+        yield { lsn: first + (index - start), data, timestamp, epoch }
       }
     }
   }

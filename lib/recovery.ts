@@ -85,11 +85,17 @@ export interface RecoveryReport {
     /** Bytes that were read of them. */
     bytes: number
   }
-  /** Bytes of the torn or damaged end that were cut. */
+  /**
+   * Bytes behind the accepted end that were cut, in whole files included; of a log that is only
+   * looked at, that would be.
+   */
   truncatedBytes: number
   /** Where the first evidence for a verdict that is not `clean` lies; else null. */
   evidence: Evidence | null
-  /** Known holes, those of earlier recoveries included. */
+  /**
+   * LSNs that are not kept: behind the end of what the mode accepts, whole records among them, or
+   * the holes that `salvage` leaves, those of earlier recoveries included.
+   */
   lost: LostRange[]
   /** How long it took, ms. */
   durationMs: number
@@ -109,7 +115,9 @@ export function stateOf({ verdict, closed, live, lastLsn, scanned }: RecoveryRep
   if (live) return 'open by a writer'
   if (closed) return 'closed properly'
   const isNew = verdict === 'clean' && lastLsn === 0 && scanned.segments === 0
-  return isNew ? 'new' : 'not closed properly'
+  if (isNew) return 'new'
+  // Damage may have hit what said so.
+  return verdict === 'corrupt' ? 'no close is left' : 'not closed properly'
 }
 
 /** Converts native's report. */

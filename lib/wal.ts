@@ -9,6 +9,7 @@ import {
   type Outcome,
   WalError,
   type WalErrorCode,
+  type WalErrorDetails,
 } from './errors.js'
 import { announceEvent, announcePoisoned } from './events.js'
 import { Durability, type Native, type NativeError } from './native.js'
@@ -217,7 +218,7 @@ export class Wal {
    *   WAL_READ_ONLY
    */
   async flush(upTo?: number): Promise<number> {
-    if (this.#state !== State.writable) throw this.#stateError('flushing')
+    if (this.#state !== State.writable) throw this.#stateError('flushing', true)
     if (upTo !== undefined) {
       const lastLsn = this.lastLsn
       if (!Number.isInteger(upTo) || upTo < 0 || upTo > lastLsn) {
@@ -432,8 +433,20 @@ export class Wal {
     return error
   }
 
-  /** The error of a call in a state that does not allow it. */
-  #stateError(action: string): WalError {
+  /**
+   * What became of the records that are not durable once the log has stopped: some of them were
+   * handed over, and which of these the next opening finds nobody knows.
+   */
+  #undecided(): Pick<WalErrorDetails, 'outcome' | 'epoch' | 'lsn'> {
+    const { durableLsn, lastLsn, epoch } = this
+    return lastLsn > durableLsn ? { outcome: 'indeterminate', epoch, lsn: lastLsn } : {}
+  }
+
+  /**
+   * The error of a call in a state that does not allow it.
+   * @param waits whether the call is about records that were given before
+   */
+  #stateError(action: string, waits = false): WalError {
     const outcome = 'not-written'
     const place = ` at ${this.directory}`
     switch (this.#state) {
@@ -446,8 +459,9 @@ export class Wal {
         const cause = this.#poison!
         const { errno, syscall, path, segment, offset, epoch } = cause
         const message = messageOf('WAL_POISONED', action, 'an earlier write failed', place)
-        const details = { outcome, errno, syscall, path, segment, offset, epoch, cause } as const
-        return new WalError('WAL_POISONED', message, details)
+        const details = { errno, syscall, path, segment, offset, epoch, cause } as const
+        const fate = waits ? this.#undecided() : ({ outcome } as const)
+        return new WalError('WAL_POISONED', message, { ...details, ...fate })
       }
       default: {
         const message = messageOf('WAL_CLOSED', action, 'the log is closed', place)
@@ -461,8 +475,10 @@ export class Wal {
     return new Promise((resolve, reject) => {
       this.#binding.request(start, (error, result) => {
         if (error === null) return resolve(result as T)
-        const cause = codeOf(error.code) === 'WAL_POISONED' ? this.#poison : undefined
-        reject(fromNative(error, action, { directory: this.directory, cause }))
+        const stopped = codeOf(error.code) === 'WAL_POISONED'
+        const cause = stopped ? this.#poison : undefined
+        const fate = stopped && action === 'flushing' ? this.#undecided() : {}
+        reject(fromNative(error, action, { directory: this.directory, cause, ...fate }))
       })
     })
   }
@@ -471,7 +487,7 @@ export class Wal {
     this.#publish()
     const { firstLsn, lastLsn, durableLsn, epoch } = this
     const final = { firstLsn, lastLsn, durableLsn, epoch }
-    const poisoned = this.#state === State.poisoned ? this.#stateError('closing') : undefined
+    const poisoned = this.#state === State.poisoned ? this.#stateError('closing', true) : undefined
     this.#state = State.closed
     // From here on the handle may go stale at any time, so the getters stop asking it.
     this.#final = final

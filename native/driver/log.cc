@@ -86,13 +86,16 @@ Status Log::start(std::unique_ptr<io::Lock> lock, log::RecoveryReport* report) {
   *report = examination.report;
   refused_ = !status.ok();
   if (refused_) return status;
+  // Before anything is written: what queueBytes asks for may be more than there is.
+  const EngineOptions engine = engine_options(options_, probe_);
+  ring_ = std::make_unique<log::AlignedBuffer>();
+  if (!ring_->try_resize(log::ring_bytes(engine)))
+    return Status::system(Code::io, "mmap", ENOMEM, options_.directory);
   log::LifeStart start;
   status = begin(&examination, &start);
   *report = examination.report;
   if (!status.ok()) return status;
 
-  const EngineOptions engine = engine_options(options_, probe_);
-  ring_ = std::make_unique<log::AlignedBuffer>(log::ring_bytes(engine));
   seal_block_ = std::make_unique<log::AlignedBuffer>(engine.block_bytes);
   prepare_failure_ = start.shortage;
   engine_ = std::make_unique<Engine>(engine, ring_->data(), seal_block_->data(), start, now_ns());

@@ -269,8 +269,9 @@ Status Log::release_files(const std::vector<log::SegmentEntry>& released) {
   Status failure;
   for (const log::SegmentEntry& entry : released) {
     const std::string path = segment_path(entry.header.sequence);
-    const bool fits =
-        entry.header.file_bytes == file_bytes && entry.header.block_bytes == probe_.block_size;
+    // What is damaged already may be worse than what was seen of it.
+    const bool fits = !entry.salvaged && entry.header.file_bytes == file_bytes &&
+                      entry.header.block_bytes == probe_.block_size;
     const std::string aside = options_.directory + "/recycle-" +
                               std::to_string(entry.header.sequence) + log::kTemporarySuffix;
     if (fits && reuse.size() < kMaxRecyclable && fs_.rename(path, aside).ok()) {

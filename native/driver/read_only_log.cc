@@ -92,8 +92,13 @@ Status ReadOnlyLog::look(log::RecoveryReport* report) {
   *report = examination.report;
   if (!status.ok()) return status;
   const std::lock_guard<std::mutex> guard(mutex_);
-  // What was shown once stays shown: a look never takes a record back.
-  durable_lsn_ = std::max(durable_lsn_, examination.report.last_lsn);
+  // What was shown once stays shown: a look never takes a record back. A life that began behind a
+  // cut does, and what it gave since is another content.
+  const format::Epoch& epoch = examination.state.epoch;
+  const bool cut =
+      !examination.empty && epoch.id != state_.epoch.id && epoch.first_lsn <= durable_lsn_;
+  const uint64_t shown = cut ? 0 : durable_lsn_;
+  durable_lsn_ = std::max(shown, examination.report.last_lsn);
   state_ = examination.state;
   live_ = examination.report.live;
   catalog_.assign(std::move(examination.segments));

@@ -17,9 +17,11 @@ struct Counters {
   std::atomic<uint64_t> sizes{0};
   std::atomic<uint64_t> files{0};
   std::atomic<uint64_t> refused{0};
-  std::atomic<uint64_t> stopped{0};  // opened, and the reader stopped at the damage
-  std::atomic<uint64_t> cut{0};      // opened without what no byte can prove to have been there
-  std::atomic<uint64_t> intact{0};   // opened with everything
+  std::atomic<uint64_t> stopped{0};     // opened, and the reader stopped at the damage
+  std::atomic<uint64_t> cut{0};         // opened without what no byte can prove to have been there
+  std::atomic<uint64_t> intact{0};      // opened with everything
+  std::atomic<uint64_t> repaired{0};    // opened by a mode that gets over damage
+  std::atomic<uint64_t> unrepaired{0};  // of which no such mode may make a log
   std::atomic<uint64_t> records{0};
 
   uint64_t damages() const {

@@ -111,12 +111,13 @@ int main(int argc, char** argv) {
   std::printf("%" PRIu64 " flips, %" PRIu64 " zeroed bytes, %" PRIu64
               " under a right stamp, %" PRIu64 " of sectors, %" PRIu64 " of blocks, %" PRIu64
               " of sizes, %" PRIu64 " of files; each opened twice: %" PRIu64 " refused, %" PRIu64
-              " stopped at the damage, %" PRIu64 " cut, %" PRIu64 " intact, %" PRIu64
-              " records compared, %.1f s\n",
+              " stopped at the damage, %" PRIu64 " cut, %" PRIu64 " intact; %" PRIu64
+              " repaired and %" PRIu64 " not to be, %" PRIu64 " records compared, %.1f s\n",
               counters.flips.load(), counters.zeroed_bytes.load(), counters.forged.load(),
               counters.sectors.load(), counters.blocks.load(), counters.sizes.load(),
               counters.files.load(), counters.refused.load(), counters.stopped.load(),
-              counters.cut.load(), counters.intact.load(), counters.records.load(), took.count());
+              counters.cut.load(), counters.intact.load(), counters.repaired.load(),
+              counters.unrepaired.load(), counters.records.load(), took.count());
   std::printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", subjects.size() - failed,
               failed);
   return failed == 0 ? 0 : 1;

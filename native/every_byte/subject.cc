@@ -166,7 +166,7 @@ void find_segment(RecordingFileSystem& fs, const log::SegmentEntry& entry, Subje
       give_up(segment.path + " at " + std::to_string(at));
     const format::GroupHeader& header = view.header;
     out->groups.push_back({out->segments.size(), at, at + header.file_bytes, header.first_lsn,
-                           header.first_lsn + header.count - 1, header.durable_lsn,
+                           header.first_lsn + header.count - 1, header.epoch, header.durable_lsn,
                            header.durable_end});
     if (header.kind != format::GroupKind::start) continue;
     for (Segment& before : out->segments) {

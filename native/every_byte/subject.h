@@ -18,6 +18,7 @@ struct Group {
   uint64_t end = 0;
   uint64_t first_lsn = 0;
   uint64_t last_lsn = 0;  // first_lsn - 1 where it holds no record
+  uint64_t epoch = 0;
   uint64_t durable_lsn = 0;
   uint64_t durable_end = 0;
 };

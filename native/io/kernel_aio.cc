@@ -63,6 +63,7 @@ class KernelAio final : public AsyncWrite {
   explicit KernelAio(Context context) : context_(context.id), signal_(context.signal) {}
   ~KernelAio() override {
     if (under_way_) (void)wait();
+    if (broken_) return;
     clear_signal();
     const std::lock_guard<std::mutex> guard(pool().mutex);
     pool().contexts.push_back({context_, signal_});
@@ -115,14 +116,20 @@ class KernelAio final : public AsyncWrite {
       *result = event.res;
       under_way_ = false;
     }
-    // Nothing but EINTR can be wrong with a context that is ours.
-    if (got < 0 && errno != EINTR) std::abort();
-    return got == 1;
+    if (got >= 0 || errno == EINTR) return got == 1;
+    // Nothing but EINTR can be wrong with a context that is ours, unless a sandbox forbids the call
+    // meanwhile. What became of the write nobody knows: it failed, and the context is not used
+    // again.
+    *result = -errno;
+    under_way_ = false;
+    broken_ = true;
+    return true;
   }
 
   const aio_context_t context_;
   const int signal_;
   bool under_way_ = false;
+  bool broken_ = false;
 };
 
 }  // namespace

@@ -294,6 +294,12 @@ Status write_pid(int fd, const std::string& path) {
   return system_status("pwrite", written < 0 ? errno : EIO, path);
 }
 
+Status not_regular(const std::string& path) {
+  Status status = Status::of(Code::not_a_log, "this is not a regular file");
+  status.path = path;
+  return status;
+}
+
 }  // namespace
 
 Status PosixFileSystem::open(const std::string& path, Access access, bool direct, uint32_t mode,
@@ -306,15 +312,21 @@ Status PosixFileSystem::open(const std::string& path, Access access, bool direct
   if (direct) return system_status("open", EINVAL, path);
 #endif
   const int fd = call::uninterrupted([&] { return ::open(path.c_str(), flags, mode); });
-  if (fd < 0) return system_status("open", errno, path);
+  if (fd < 0) {
+    const int error = errno;
+    // A directory is refused in other words by each mode and file system.
+    call::FileFacts facts;
+    const bool odd = access != Access::create && (error == EINVAL || error == EISDIR);
+    if (odd && call::file_facts(AT_FDCWD, path.c_str(), &facts) == 0 && !facts.is_regular)
+      return not_regular(path);
+    return system_status("open", error, path);
+  }
   // Opening a FIFO would wait for its other end, were it not for O_NONBLOCK, which regular files
   // ignore.
   call::FileFacts facts;
   if (call::file_facts(fd, "", &facts) == 0 && !facts.is_regular) {
     ::close(fd);
-    Status status = Status::of(Code::not_a_log, "this is not a regular file");
-    status.path = path;
-    return status;
+    return not_regular(path);
   }
   *file = std::make_unique<PosixFile>(fd, direct, path);
   return {};

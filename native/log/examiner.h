@@ -29,24 +29,30 @@ class Examiner {
   Status judge_header(LoadedSegment* loaded);
   void find_aliens();
   void find_rebuilt_aliens();
+  bool is_vouched_for(const LoadedSegment& rebuilt) const;
   bool is_superseded(uint64_t sequence) const;
   void judge_files();
   void find_chain();
   Status move_head_on();
   void take_head(const GroupView& view);
   void judge_missing();
+  void note_missing(uint64_t sequence);
   void judge_head(uint64_t sequence);
+  void forget_below_head();
   Status walk();
   Status walk_segment(size_t k);
+  void judge_seal(size_t k);
   Status scan_groups(size_t k, io::File& file, uint64_t proven_end, SegmentEntry* entry);
   void pass_group(const GroupView& view, SegmentEntry* entry);
   Status look_again(GroupReader* reader, io::File& file, const LoadedSegment& segment, uint64_t at,
                     const Expectation& expected, bool* moved_on);
   Status look_behind(size_t k, io::File& file, uint64_t from);
-  Status look_at_rest(size_t k);
+  Status look_at_rest(uint64_t sequence);
   Status look_at(const LoadedSegment& loaded, uint64_t from, bool whole_file);
   Status salvage_all();
   Status keep_rest();
+  Status lose_rest(io::File& file, const LoadedSegment& loaded, uint64_t from,
+                   const TailEvidence& tail);
   void assume_state();
   Status find_begins();
   uint64_t epoch_of(const LoadedSegment& segment) const;
@@ -60,6 +66,7 @@ class Examiner {
   bool is_salvaged(uint64_t sequence) const;
   Status finish();
   Status find_use(const LoadedSegment& loaded, bool* used);
+  bool hides_life(const LoadedSegment& loaded) const;
   Status sort_files();
   void report_loss(const RecoveryRow& row);
   Status refuse(const RecoveryRow& row) const;
@@ -95,6 +102,8 @@ class Examiner {
     bool accepted;  // the life that names it accepted it
   };
   std::vector<Missing> missing_;  // predecessors that are named but not there
+  bool gaps_ = false;             // known ones included
+  format::Hole lost_head_;        // what lay in the head's segment, if that is gone
   uint64_t live_goal_ = 0;  // beside a writer: the watermark up to which everything must be there
   uint64_t stated_first_lsn_ =
       UINT64_MAX;  // the head by the newest start group, before damage moved it
@@ -103,13 +112,18 @@ class Examiner {
   uint64_t bad_offset_ = 0;
   std::string bad_reason_;
 
-  bool stopped_ = false;  // the accepted end is found
+  bool stopped_ = false;         // the accepted end is found
+  bool rest_looked_at_ = false;  // what lies in the segments behind it is known
   uint64_t last_lsn_ = 0;
   uint32_t checksum_ = 0;
   bool closed_ = false;
   uint64_t seen_watermark_ = 0;  // the highest durable LSN stated by a group that was passed
   uint64_t highest_lsn_ = 0;     // the highest LSN seen anywhere
-  bool lost_unknown_ = false;    // sectors of groups whose headers are lost lie behind the end
+  uint64_t rest_from_ =
+      0;  // where salvage last began to pick records out of damage; 0: not behind it
+  uint64_t rest_base_ = 0;                // the last LSN before that
+  std::vector<uint64_t> known_salvaged_;  // before this examination
+  bool lost_unknown_ = false;  // sectors of groups whose headers are lost lie behind the end
 };
 
 }  // namespace stonelog::log

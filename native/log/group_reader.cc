@@ -36,16 +36,21 @@ void AlignedBuffer::free_memory() {
 }
 
 void AlignedBuffer::resize(size_t size) {
+  if (!try_resize(size)) std::abort();  // bounded by a segment's size; nothing sane is left
+}
+
+bool AlignedBuffer::try_resize(size_t size) {
   free_memory();
   const size_t unit = size < kHugeFromBytes ? format::kMinBlockBytes : kHugePageBytes;
   size_ = (size + unit - 1) / unit * unit;
-  if (size_ == 0) return;
+  if (size_ == 0) return true;
   if (size_ < kMappedBytes) {
     data_ = static_cast<uint8_t*>(io::allocate_aligned(format::kMinBlockBytes, size_));
   } else {
     map();
   }
-  if (data_ == nullptr) std::abort();  // bounded by a segment's size; nothing sane is left
+  if (data_ == nullptr) size_ = 0;
+  return data_ != nullptr;
 }
 
 void AlignedBuffer::map() {
@@ -331,9 +336,9 @@ void note_group(const format::GroupHeader& header, uint64_t sequence, TailEviden
   if (header.sequence == sequence && header.kind != GroupKind::seal) {
     evidence->watermark_end = std::max(evidence->watermark_end, header.durable_end);
   }
-  if (header.count > 0) {
-    evidence->highest_lsn = std::max(evidence->highest_lsn, header.first_lsn + header.count - 1);
-  }
+  // What it says of LSNs before its own is true of them, too: they were given.
+  evidence->highest_lsn =
+      std::max({evidence->highest_lsn, header.first_lsn + header.count - 1, header.durable_lsn});
 }
 
 void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHeader& header,

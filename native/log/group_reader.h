@@ -26,7 +26,8 @@ class AlignedBuffer {
   ~AlignedBuffer();
   AlignedBuffer(const AlignedBuffer&) = delete;
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
-  void resize(size_t size);  // contents are lost
+  void resize(size_t size);      // contents are lost
+  bool try_resize(size_t size);  // whether there is so much memory; empty, if not
   uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
 
@@ -167,7 +168,7 @@ struct TailEvidence {
   uint64_t watermark_end = 0;  // the highest durable end of this file stated there
   uint64_t first_lsn = 0;      // of the first intact group there; 0: none
   uint64_t first_epoch = 0;    // of the same group
-  uint64_t highest_lsn = 0;    // the highest LSN seen or started there
+  uint64_t highest_lsn = 0;    // the highest LSN seen, started or spoken of there
   uint64_t highest_epoch = 0;  // of the groups there
 };
 Status scan_tail(io::File& file, const format::SegmentHeader& header, uint64_t from, uint64_t to,

@@ -53,6 +53,36 @@ Status rebuild_header(io::File& file, uint32_t smallest_block, LoadedSegment* ou
   return {};
 }
 
+// A header that belongs elsewhere, as a misdirected write leaves it, before the groups of the
+// segment that the name tells: what the groups say counts. It may as well be the start group that
+// was misdirected; the sectors behind it tell which, and where there are none, the name.
+Status find_misplaced_header(io::File& file, const std::vector<uint8_t>& beginning,
+                             LoadedSegment* out) {
+  const uint32_t bytes = out->header.block_bytes;
+  const uint64_t start = format::kFirstGroupBlock * uint64_t{bytes};
+  LoadedSegment by_start = *out;
+  if (beginning.size() < start + bytes ||
+      !take_identity(beginning.data() + start, start, bytes, true, &by_start) ||
+      by_start.header.segment_id == out->header.segment_id)
+    return {};
+  bool misplaced = out->header.sequence != out->sequence;
+  for (LoadedSegment* segment : {&by_start, out}) {
+    TailEvidence behind;
+    const uint64_t to = std::min(segment->header.file_bytes, out->size);
+    Status status = scan_tail(file, segment->header, start + bytes, to, 1 << 20, &behind);
+    if (!status.ok()) return status;
+    for (uint64_t at = start + format::kSectorBytes; at < start + bytes; at += format::kSectorBytes)
+      behind.current = behind.current ||
+                       format::check_sector(beginning.data() + at, at / format::kSectorBytes,
+                                            segment->header.tag()) == format::SectorState::valid;
+    if (behind.current) misplaced = segment == &by_start;
+  }
+  if (!misplaced) return {};
+  by_start.header_state = format::HeaderState::damaged;
+  *out = std::move(by_start);
+  return {};
+}
+
 // Whether a validly stamped sector of any life lies in its place anywhere behind the first block:
 // then the file is a segment, though its beginning is not that of one.
 Status find_stamp(io::File& file, uint32_t block_bytes, uint64_t size, bool* found) {
@@ -176,10 +206,14 @@ Status load_segment(io::FileSystem& fs, const std::string& path, const io::Probe
     status = rebuild_header(*file, probe.block_size, out);
     if (!status.ok()) return status;
   }
-  if (out->header_state == format::HeaderState::valid || out->header_rebuilt) {
-    return read_seal_and_start(*file, beginning.data(), beginning.size(), out);
-  }
-  return {};
+  if (out->header_state != format::HeaderState::valid && !out->header_rebuilt) return {};
+  status = read_seal_and_start(*file, beginning.data(), beginning.size(), out);
+  if (!status.ok() || out->header_state != format::HeaderState::valid ||
+      out->start_defect == Defect::none)
+    return status;
+  status = find_misplaced_header(*file, beginning, out);
+  if (!status.ok() || !out->header_rebuilt) return status;
+  return read_seal_and_start(*file, beginning.data(), beginning.size(), out);
 }
 
 }  // namespace stonelog::log

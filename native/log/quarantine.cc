@@ -94,7 +94,9 @@ class Cleaner {
   std::vector<LostRange*> lost_in(uint64_t sequence) {
     std::vector<LostRange*> out;
     for (LostRange& lost : examination_->report.lost) {
-      if (lost.segment >= sequence && lost.quarantine.empty()) out.push_back(&lost);
+      // What was cut behind the end was cut from there on, wherever the damage lies.
+      const bool behind = lost.from > examination_->report.last_lsn;
+      if ((lost.segment >= sequence || behind) && lost.quarantine.empty()) out.push_back(&lost);
     }
     return out;
   }

@@ -79,6 +79,20 @@ bool is_temporary(const std::string& name) {
          all_of_set(rest_of("recycle-"), "0123456789");
 }
 
+// Of a name like "<segment>.<offset>.epoch<number>.cut"; 0 for any other.
+uint64_t epoch_of_copy(const std::string& name) {
+  constexpr char kMark[] = ".epoch";
+  constexpr uint64_t kMost = uint64_t{1} << 53;
+  size_t at = name.rfind(kMark);
+  if (at == std::string::npos) return 0;
+  uint64_t epoch = 0;
+  for (at += sizeof kMark - 1; at < name.size() && name[at] >= '0' && name[at] <= '9'; at++) {
+    epoch = epoch * 10 + static_cast<uint64_t>(name[at] - '0');
+    if (epoch >= kMost) return 0;
+  }
+  return epoch;
+}
+
 std::string version_text(uint32_t version) {
   return std::to_string(version >> 16) + "." + std::to_string(version & 0xffff);
 }
@@ -164,8 +178,9 @@ void Examiner::find_aliens() {
 }
 
 // A header that was rebuilt names no log. Behind every segment with a header of its own it is taken
-// for this log's only if its start group names one that is here as its predecessor: the file of
-// another log, put beside them, must not be their end, whose heads would release them all.
+// for this log's only if its start group names one that is here as its predecessor, or an epoch of
+// one: the file of another log, put beside them, must not be their end, whose heads would release
+// them all.
 void Examiner::find_rebuilt_aliens() {
   uint64_t highest = 0;
   for (const LoadedSegment& loaded : loaded_) {
@@ -175,12 +190,25 @@ void Examiner::find_rebuilt_aliens() {
   for (LoadedSegment& loaded : loaded_) {
     if (!loaded.header_rebuilt || !loaded.started() || highest == 0) continue;
     if (loaded.sequence <= highest) continue;
-    const format::Predecessor& named = loaded.start.predecessor;
-    loaded.alien = std::none_of(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& other) {
-      return other.readable() && other.sequence == named.sequence &&
-             other.header.segment_id == named.segment_id;
-    });
+    loaded.alien = !is_vouched_for(loaded);
   }
+}
+
+bool Examiner::is_vouched_for(const LoadedSegment& rebuilt) const {
+  const format::Predecessor& named = rebuilt.start.predecessor;
+  const auto knows = [](const format::ControlState& state, const format::Id& epoch) {
+    return state.epoch.id == epoch ||
+           std::any_of(state.history.begin(), state.history.end(),
+                       [&](const format::Epoch& past) { return past.id == epoch; });
+  };
+  return std::any_of(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& other) {
+    if (!other.readable() || &other == &rebuilt) return false;
+    if (other.sequence == named.sequence && other.header.segment_id == named.segment_id)
+      return true;
+    // Ids of epochs are random: who shares one shares the log.
+    return !other.header_rebuilt && other.started() &&
+           knows(rebuilt.start.state, other.start.state.epoch.id);
+  });
 }
 
 // Whether a later life cut the file as a whole: it only was not moved aside yet.
@@ -219,6 +247,12 @@ Status Examiner::load_all() {
     if (!parse_segment_name(name, &loaded.sequence)) continue;
     loaded.name = name;
     loaded_.push_back(std::move(loaded));
+  }
+  // What was kept aside is named after the epoch of the life that cut it, whatever is left of that.
+  std::vector<std::string> kept;
+  if (fs_.list(directory_ + "/" + kQuarantineName, &kept).ok()) {
+    for (const std::string& name : kept)
+      out_->highest_epoch = std::max(out_->highest_epoch, epoch_of_copy(name));
   }
   // One read each, but the device answers several at a time.
   std::vector<Status> statuses(loaded_.size());
@@ -268,6 +302,15 @@ Status Examiner::find_use(const LoadedSegment& loaded, bool* used) {
   return {};
 }
 
+// Whether a file may be all that there was of a life, and does not tell its epoch.
+bool Examiner::hides_life(const LoadedSegment& loaded) const {
+  if (!loaded.readable()) return true;
+  const bool torn =
+      loaded.start_defect == Defect::nothing || loaded.start_defect == Defect::incomplete;
+  return !loaded.started() && !torn &&
+         std::count(known_salvaged_.begin(), known_salvaged_.end(), loaded.sequence) == 0;
+}
+
 // What is not of the accepted log: removed if it never was or no longer is of it, kept aside if it
 // was cut, be it by a later life that a crash kept from moving it.
 Status Examiner::sort_files() {
@@ -276,9 +319,9 @@ Status Examiner::sort_files() {
     const auto is_kept = [&](const SegmentEntry& entry) {
       return entry.header.sequence == loaded.sequence;
     };
-    if (std::any_of(out_->segments.begin(), out_->segments.end(), is_kept)) continue;
     const bool of_log = !loaded.alien && loaded.sequence >= out_->state.first_sequence;
-    if (of_log && !loaded.readable()) unknown_lives++;
+    if ((of_log || loaded.alien) && hides_life(loaded)) unknown_lives++;
+    if (std::any_of(out_->segments.begin(), out_->segments.end(), is_kept)) continue;
     if (std::find(out_->dead.begin(), out_->dead.end(), loaded.name) != out_->dead.end()) continue;
     bool used = true;
     if (of_log && loaded.readable() && !loaded.started() &&
@@ -290,8 +333,8 @@ Status Examiner::sort_files() {
     const bool released = loaded.sequence < out_->state.first_sequence && !loaded.alien;
     (released || !used ? out_->leftover : out_->dead).push_back(loaded.name);
   }
-  // Of which life a file is that nothing is known of, nobody can say; each may have been one of its
-  // own, and the epoch of none is to be given again.
+  // Of which life a file is that nothing is known of, or was before another log's took its name,
+  // nobody can say; each may have been one of its own, and the epoch of none is to be given again.
   out_->highest_epoch += unknown_lives;
   out_->leftover.insert(out_->leftover.end(), temporary_.begin(), temporary_.end());
   return {};
@@ -332,7 +375,9 @@ Status Examiner::finish() {
     if (segment->sealed()) highest_lsn_ = std::max(highest_lsn_, segment->seal.seal.last_lsn);
   }
   report.verdict = row.verdict;
-  report.closed = closed_;
+  // Damage elsewhere does not make a close undone.
+  report.closed =
+      closed_ || (row.verdict == Verdict::corrupt && !chain_.empty() && chain_.back()->closed());
   report.row = row.name;
   if (row.verdict != Verdict::clean) {
     report.evidence_segment = bad_segment_;
@@ -342,6 +387,7 @@ Status Examiner::finish() {
   const OnDamage action = row.verdict == Verdict::corrupt     ? policy_.damage
                           : row.verdict == Verdict::torn_tail ? policy_.torn_tail
                                                               : OnDamage::cut;
+  forget_below_head();
   for (const format::Hole& hole : out_->state.holes) {
     report.lost.push_back({hole.from, hole.to, 0, 0, "known-hole", ""});
   }
@@ -393,6 +439,7 @@ Status Examiner::run() {
     return {};
   }
   find_chain();
+  known_salvaged_ = out_->state.salvaged;
   judge_files();
   status = move_head_on();
   if (!status.ok()) return status;
@@ -400,10 +447,12 @@ Status Examiner::run() {
     status = walk();
     if (!status.ok()) return status;
     // A tip whose end is proven, or that was closed, is followed by nothing; look whether that is
-    // true.
-    if (!stopped_ && !policy_.live) {
+    // true. And where the walk ended early, what lies behind says how much is lost.
+    if (!rest_looked_at_ && !policy_.live) {
+      const bool ended_early = stopped_;
       stopped_ = true;
-      status = look_at_rest(chain_.size() - 1);
+      const uint64_t kept = out_->segments.empty() ? 0 : out_->segments.back().header.sequence;
+      status = look_at_rest(ended_early ? kept : link(chain_.size() - 1).sequence);
       if (!status.ok()) return status;
     }
     judge_missing();

@@ -38,6 +38,7 @@ void Examiner::find_chain() {
     const bool exact = found != nullptr && found->sequence == wanted.sequence &&
                        found->header.segment_id == wanted.segment_id;
     const bool known = is_salvaged(wanted.sequence) || !cursor->started();
+    gaps_ = gaps_ || !exact;
     if (!exact && !known) missing_.push_back({wanted.sequence, cursor->life_start()});
     if (found == nullptr) break;
     chain_.push_back(found);
@@ -50,7 +51,7 @@ void Examiner::find_chain() {
 // reach the disk in any order: of the released 1, 2 and 3 only 2 may be gone, and then 1 is not of
 // the log either.
 Status Examiner::move_head_on() {
-  if (missing_.empty() || chain_.empty()) return {};
+  if (!gaps_ || chain_.empty()) return {};
   const LoadedSegment& tip = *chain_.back();
   std::unique_ptr<io::File> file;
   Status status = open_file(tip, !tip.closed(), &file);
@@ -72,7 +73,15 @@ Status Examiner::move_head_on() {
   const uint64_t first = out_->state.first_sequence;
   std::erase_if(missing_, [&](const Missing& missing) { return missing.sequence < first; });
   std::erase_if(chain_, [&](const LoadedSegment* segment) { return segment->sequence < first; });
+  forget_below_head();
   return {};
+}
+
+// What was known of damage that the head has left behind.
+void Examiner::forget_below_head() {
+  format::ControlState& state = out_->state;
+  std::erase_if(state.salvaged, [&](uint64_t sequence) { return sequence < state.first_sequence; });
+  std::erase_if(state.holes, [&](const format::Hole& hole) { return hole.to < state.first_lsn; });
 }
 
 // The state of the newest start group is known already: older segments, read after it, take nothing
@@ -94,18 +103,25 @@ void Examiner::judge_missing() {
     const auto present = std::find_if(
         loaded_.begin(), loaded_.end(),
         [&](const LoadedSegment& segment) { return segment.sequence == missing.sequence; });
-    if (present == loaded_.end()) {
-      note(kMissingSegment, missing.sequence, 0, "the segment is missing");
-      continue;
-    }
-    const Defect defect = present->start_defect;
-    const bool torn = defect == Defect::nothing || defect == Defect::incomplete;
+    const bool torn = present != loaded_.end() && (present->start_defect == Defect::nothing ||
+                                                   present->start_defect == Defect::incomplete);
     if (torn && !missing.accepted && !present->sealed())
       continue;  // the watermarks behind it were judged
-    note(present->started() ? kInconsistent : defect_evidence(defect), missing.sequence,
-         present->start_bad_offset,
-         "the segment's start group cannot be read, or is of another segment");
+    note_missing(missing.sequence);
   }
+}
+
+void Examiner::note_missing(uint64_t sequence) {
+  const auto present =
+      std::find_if(loaded_.begin(), loaded_.end(),
+                   [&](const LoadedSegment& segment) { return segment.sequence == sequence; });
+  if (present == loaded_.end()) {
+    note(kMissingSegment, sequence, 0, "the segment is missing");
+    return;
+  }
+  note(present->started() ? kInconsistent : defect_evidence(present->start_defect), sequence,
+       present->start_bad_offset,
+       "the segment's start group cannot be read, or is of another segment");
 }
 
 // Where segment k ends, if that is proven without scanning it; else 0.
@@ -141,6 +157,7 @@ void Examiner::judge_head(uint64_t sequence) {
   if (out_->state.first_lsn <= last_lsn_) {
     out_->report.lost.push_back(
         {out_->state.first_lsn, last_lsn_, sequence, 0, "the segment is missing", ""});
+    lost_head_ = {out_->state.first_lsn, last_lsn_};
   }
   out_->state.first_sequence = link(0).sequence;
   out_->state.first_lsn = last_lsn_ + 1;
@@ -149,10 +166,19 @@ void Examiner::judge_head(uint64_t sequence) {
 Status Examiner::walk() {
   last_lsn_ = link(0).started() ? link(0).start_group.first_lsn - 1 : out_->state.first_lsn - 1;
   const uint64_t before = link(0).started() ? link(0).start.predecessor.sequence : 0;
-  if (is_salvaged(before))
-    last_lsn_ = std::min(last_lsn_, out_->state.first_lsn - 1);
-  else if (before >= out_->state.first_sequence)
-    judge_head(before);
+  // Of a salvaged segment at the head, its file or a hole is left; else a head that moved on was
+  // lost.
+  const bool left =
+      std::any_of(loaded_.begin(), loaded_.end(),
+                  [&](const LoadedSegment& segment) { return segment.sequence == before; }) ||
+      last_lsn_ < out_->state.first_lsn ||
+      format::is_hole(out_->state.holes, out_->state.first_lsn, last_lsn_);
+  if (before >= out_->state.first_sequence) {
+    if (is_salvaged(before) && left)
+      last_lsn_ = std::min(last_lsn_, out_->state.first_lsn - 1);
+    else
+      judge_head(before);
+  }
   highest_lsn_ = last_lsn_;
   if (!out_->state.salvaged.empty()) {
     Status status = find_begins();

@@ -10,6 +10,8 @@ using format::HeaderState;
 
 namespace {
 
+constexpr char kTooManyHoles[] = "there are more separate losses than a log can record";
+
 // What can be read of a file that may have been cut short anywhere: direct reads want whole blocks.
 uint64_t whole_blocks(const LoadedSegment& loaded) {
   const uint64_t block = loaded.header.block_bytes;
@@ -57,6 +59,8 @@ uint64_t Examiner::ceiling(uint64_t epoch) const {
   for (const format::Epoch& known : out_->state.history) {
     if (known.number > epoch) lowest = std::min(lowest, known.first_lsn);
   }
+  const format::Epoch& newest = out_->state.epoch;
+  if (newest.number > epoch && newest.first_lsn > 0) lowest = std::min(lowest, newest.first_lsn);
   return lowest;
 }
 
@@ -74,6 +78,9 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
   bool room = true;
   uint64_t at = format::kFirstGroupBlock * uint64_t{loaded.header.block_bytes};
   entry->end = at;
+  rest_from_ = 0;
+  // A seal may be older than the cut.
+  last_lsn = std::min(last_lsn, ceiling(entry->epoch) - 1);
   const auto lose = [&](uint64_t next) {
     if (next <= last_lsn_ + 1 || format::is_hole(out_->state.holes, last_lsn_ + 1, next - 1))
       return;
@@ -83,7 +90,7 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
         {last_lsn_ + 1, next - 1, loaded.sequence, entry->end, bad_reason_, ""});
     room = format::add_hole(&out_->state.holes, last_lsn_ + 1, next - 1) && room;
   };
-  while (at < limit && (may_lose || !*fresh)) {
+  while (at < limit) {
     Defect defect = Defect::none;
     uint64_t bad_offset = 0;
     status = reader.read(at, limit, any, &view, &defect, &bad_offset);
@@ -93,26 +100,39 @@ Status Examiner::scan_damaged(const LoadedSegment& loaded, uint64_t limit, uint6
       break;
     if (defect == Defect::none && view.header.first_lsn > last_lsn_) {
       lose(view.header.first_lsn);
+      if (*fresh && !may_lose) return {};
       pass_group(view, entry);
       at = entry->end;
+      rest_from_ = 0;
       continue;
     }
     entry->salvaged = true;
+    rest_from_ = at;
+    rest_base_ = last_lsn_;
     SalvagedRegion region;
     status = salvage_region(&reader, at, limit, last_lsn_, &region);
     if (!status.ok()) return std::move(status).at(loaded.sequence, at);
+    const uint64_t end_before = entry->end;
+    uint64_t kept = 0;
     for (const SalvagedRecord& record : region.records) {
       if (record.lsn >= ceiling(entry->epoch)) break;
       lose(record.lsn);
+      if (*fresh && !may_lose) {
+        // Nothing in such a region says where its records end: it is given up from its beginning.
+        last_lsn_ = rest_base_;
+        entry->end = end_before;
+        return {};
+      }
       last_lsn_ = record.lsn;
-      out_->report.records++;
       entry->end = region.resume;
+      kept++;
     }
+    out_->report.records += kept;
     at = region.resume;
   }
   lose(last_lsn + 1);
-  if (!room)
-    return Status::of(Code::corrupt, "there are more separate losses than a log can record");
+  if (*fresh && !may_lose) return {};
+  if (!room) return Status::of(Code::corrupt, kTooManyHoles);
   last_lsn_ = std::max(last_lsn_, last_lsn);
   highest_lsn_ = std::max(highest_lsn_, last_lsn_);
   entry->last_lsn = last_lsn_;
@@ -163,7 +183,7 @@ void Examiner::accept_kept_files() {
           loaded.seal_defect == Defect::damaged || loaded.seal_defect == Defect::inconsistent;
       const bool whole = loaded.header_state == HeaderState::valid &&
                          loaded.size == loaded.header.file_bytes && !seal_hurt;
-      if (whole) continue;
+      if (whole && !entry.salvaged) continue;
       entry.salvaged = true;
       accept_damaged(loaded.sequence);
     }
@@ -195,14 +215,19 @@ Status Examiner::walk_salvaged(size_t k) {
   Status status = scan_damaged(segment, end != 0 ? std::min(end, limit) : limit, last_lsn, false,
                                &entry, &fresh);
   if (!status.ok()) return status;
+  entry.last_lsn = last_lsn_;
   out_->report.scanned_segments++;
   out_->report.scanned_bytes += entry.end;
+  if (fresh) note(kDamagedSector, segment.sequence, entry.end, defect_reason(Defect::damaged));
+  stopped_ = fresh;
+  // The end of the log lies before a segment of which nothing is taken.
+  if (fresh && entry.end == format::kFirstGroupBlock * uint64_t{segment.header.block_bytes})
+    return {};
   out_->segments.push_back(entry);
-  if (fresh) {
-    note(kDamagedSector, segment.sequence, entry.end, defect_reason(Defect::damaged));
-    stopped_ = true;
-  }
-  return {};
+  if (!fresh) return {};
+  std::unique_ptr<io::File> file;
+  status = open_file(segment, false, &file);
+  return status.ok() ? look_behind(k, *file, entry.end) : status;
 }
 
 // Keeps every readable record of all segments; what is missing between them becomes known holes.
@@ -210,6 +235,7 @@ Status Examiner::salvage_all() {
   out_->segments.clear();
   out_->dead.clear();
   out_->report.records = 0;
+  out_->report.truncated_bytes = 0;
   out_->tail_end = 0;
   for (const Missing& missing : missing_) {
     if (missing.sequence >= out_->state.first_sequence) accept_damaged(missing.sequence);
@@ -239,6 +265,20 @@ Status Examiner::salvage_all() {
     if (!status.ok()) return status;
   }
   closed_ = false;
+  // The log still begins where it began, unless its head moved on later: what is gone is a hole as
+  // any other.
+  if (lost_head_.to != 0 && out_->state.first_lsn == lost_head_.to + 1) {
+    out_->state.first_lsn = lost_head_.from;
+    if (!format::add_hole(&out_->state.holes, lost_head_.from, lost_head_.to))
+      return Status::of(Code::corrupt, kTooManyHoles);
+  }
+  // What lies between the head and the first segment that is kept was not kept.
+  for (const SegmentEntry& entry : out_->segments) {
+    if (entry.header.sequence < out_->state.first_sequence) continue;
+    if (!format::add_hole(&out_->state.holes, out_->state.first_lsn, entry.first_lsn - 1))
+      return Status::of(Code::corrupt, kTooManyHoles);
+    break;
+  }
   // A head that was behind the damage leaves nothing to miss below it.
   const uint64_t first = std::min(out_->state.first_lsn, stated_first_lsn_);
   std::erase_if(out_->state.holes, [&](const format::Hole& hole) { return hole.to < first; });
@@ -276,12 +316,52 @@ Status Examiner::keep_rest() {
     std::unique_ptr<io::File> file;
     Status status = open_file(loaded, false, &file);
     if (!status.ok()) return status;
+    // Where records were picked out of the last groups, what is missing lies between them.
+    const uint64_t from = rest_from_ != 0 ? std::min(rest_from_, last.end) : last.end;
     TailEvidence tail;
-    status =
-        scan_tail(*file, loaded.header, last.end, last.header.file_bytes, kScanWindowBytes, &tail);
+    tail.base_lsn = rest_from_ != 0 ? rest_base_ : last_lsn_;
+    status = scan_tail(*file, loaded.header, from, last.header.file_bytes, kScanWindowBytes, &tail);
     if (!status.ok()) return status;
-    if (tail.used_end > last.end) out_->tail_end = tail.used_end;
+    if (tail.used_end > last.end) {
+      out_->tail_end = tail.used_end;
+      out_->report.truncated_bytes = tail.used_end - last.end;
+    }
+    return lose_rest(*file, loaded, from, tail);
   }
+  return {};
+}
+
+// LSNs that were given and that damage took are holes at the end as they are in the middle: nothing
+// else gets them. What a crash tore was never acknowledged, and is cut.
+Status Examiner::lose_rest(io::File& file, const LoadedSegment& loaded, uint64_t from,
+                           const TailEvidence& tail) {
+  SegmentEntry& last = out_->segments.back();
+  const uint64_t seen = std::max(tail.highest_lsn, tail.watermark_lsn);
+  // Nothing says how many: as after a tear, at least one is named.
+  if (seen <= last_lsn_ && tail.damaged && out_->tail_end != 0)
+    out_->report.lost.push_back(
+        {last_lsn_ + 1, last_lsn_ + 1, loaded.sequence, last.end, bad_reason_, ""});
+  if (seen <= last_lsn_) return {};
+  bool damaged = tail.damaged || tail.short_file || tail.watermark_lsn > last_lsn_;
+  if (!damaged) {
+    GroupReader reader(file, loaded.header, window_of(loaded.header));
+    Expectation any;
+    any.any = true;
+    GroupView view;
+    Defect defect = Defect::none;
+    uint64_t bad_offset = 0;
+    Status status = reader.read(from, whole_blocks(loaded), any, &view, &defect, &bad_offset);
+    if (!status.ok()) return std::move(status).at(loaded.sequence, from);
+    damaged = defect != Defect::nothing && defect != Defect::incomplete;
+  }
+  if (!damaged) return {};
+  out_->report.lost.push_back({last_lsn_ + 1, seen, loaded.sequence, last.end, bad_reason_, ""});
+  if (!format::add_hole(&out_->state.holes, last_lsn_ + 1, seen))
+    return Status::of(Code::corrupt, kTooManyHoles);
+  last.last_lsn = last_lsn_ = seen;
+  highest_lsn_ = std::max(highest_lsn_, seen);
+  last.salvaged = true;
+  accept_damaged(loaded.sequence);
   return {};
 }
 

@@ -7,6 +7,32 @@ namespace stonelog::log {
 
 using format::HeaderState;
 
+// What the seal of segment k says against what follows it.
+void Examiner::judge_seal(size_t k) {
+  const LoadedSegment& segment = link(k);
+  const bool tip = k + 1 == chain_.size();
+  if (segment.seal_defect == Defect::damaged || segment.seal_defect == Defect::inconsistent) {
+    note(defect_evidence(segment.seal_defect), segment.sequence, segment.header.block_bytes,
+         "the seal is damaged");
+  }
+  const bool known = !tip && (is_salvaged(link(k + 1).sequence) ||
+                              is_salvaged(link(k + 1).start.predecessor.sequence));
+  const bool counts = segment.sealed() && !tip && !known && !link(k + 1).life_start();
+  if (counts && link(k + 1).start.predecessor.sequence != segment.sequence) {
+    // A seal proves the start group of the segment behind it.
+    note_missing(link(k + 1).start.predecessor.sequence);
+  } else if (counts &&
+             (link(k + 1).start.predecessor.end != segment.seal.seal.end || segment.closed())) {
+    note(kSealContradicted, segment.sequence, segment.header.block_bytes,
+         "the seal and the successor disagree");
+  }
+  // Beside a writer the successor may have been made after the directory was read.
+  if (tip && segment.sealed() && !segment.closed() && !policy_.live) {
+    note(kMissingSegment, segment.sequence + 1, 0,
+         "the segment that the seal of its predecessor proves is missing");
+  }
+}
+
 Status Examiner::walk_segment(size_t k) {
   const LoadedSegment& segment = link(k);
   if (is_salvaged(segment.sequence)) return walk_salvaged(k);
@@ -25,23 +51,7 @@ Status Examiner::walk_segment(size_t k) {
   }
   uint64_t proven_last = 0;
   const uint64_t end = proven_end(k, &proven_last);
-  if (segment.seal_defect == Defect::damaged || segment.seal_defect == Defect::inconsistent) {
-    note(defect_evidence(segment.seal_defect), segment.sequence, segment.header.block_bytes,
-         "the seal is damaged");
-  }
-  const bool known = !tip && (is_salvaged(link(k + 1).sequence) ||
-                              is_salvaged(link(k + 1).start.predecessor.sequence));
-  if (segment.sealed() && !tip && !known && !link(k + 1).life_start() &&
-      (link(k + 1).start.predecessor.end != segment.seal.seal.end ||
-       link(k + 1).start.predecessor.sequence != segment.sequence || segment.closed())) {
-    note(kSealContradicted, segment.sequence, segment.header.block_bytes,
-         "the seal and the successor disagree");
-  }
-  // Beside a writer the successor may have been made after the directory was read.
-  if (tip && segment.sealed() && !segment.closed() && !policy_.live) {
-    note(kMissingSegment, segment.sequence + 1, 0,
-         "the segment that the seal of its predecessor proves is missing");
-  }
+  judge_seal(k);
   entry.sealed = end != 0;
   entry.cut = entry.sealed && !(segment.sealed() && segment.seal.seal.end == end);
   const bool state_known = !tip || !segment.closed() || segment.seal.has_state;
@@ -125,20 +135,21 @@ Status Examiner::scan_groups(size_t k, io::File& file, uint64_t end, SegmentEntr
       stopped_ = true;
       out_->tail_end = limit;
       out_->report.truncated_bytes += limit - entry->end;
-      return look_at_rest(k);
+      return look_at_rest(segment.sequence);
     }
-    // The successor states this very end. That the file ends here, too, is evidence already, and
-    // takes nothing from what lies before and behind.
-    const bool ends_here = defect == Defect::nothing || defect == Defect::short_file;
-    const bool continues = ends_here && k + 1 < chain_.size() &&
+    // The successor states this very end. What the file holds behind it, or that it ends here, is
+    // evidence, and takes nothing from what lies before and behind.
+    const bool damage = defect != Defect::nothing && defect != Defect::incomplete;
+    const bool continues = defect != Defect::incomplete && k + 1 < chain_.size() &&
                            link(k + 1).start.predecessor.end == at &&
                            link(k + 1).start.predecessor.sequence == segment.sequence &&
                            link(k + 1).start.predecessor.last_lsn == last_lsn_;
+    if (damage) {
+      note(defect_evidence(defect), segment.sequence, bad_offset, defect_reason(defect));
+      entry->salvaged = entry->salvaged || continues;
+    }
     if (continues) return {};
     stopped_ = true;
-    if (defect != Defect::nothing && defect != Defect::incomplete) {
-      note(defect_evidence(defect), segment.sequence, bad_offset, defect_reason(defect));
-    }
     return look_behind(k, file, at);
   }
   out_->report.scanned_bytes += entry->end;
@@ -194,14 +205,14 @@ Status Examiner::look_behind(size_t k, io::File& file, uint64_t from) {
     out_->tail_end = tail.used_end;
     out_->report.truncated_bytes += tail.used_end - from;
   }
-  return look_at_rest(k);
+  return look_at_rest(segment.sequence);
 }
 
-// Segments after the broken one, of the chain or only prepared.
-Status Examiner::look_at_rest(size_t k) {
+// Segments after the last one that was accepted or is broken, of the chain or only prepared.
+Status Examiner::look_at_rest(uint64_t sequence) {
+  rest_looked_at_ = true;
   for (const LoadedSegment& segment : loaded_) {
-    if (segment.sequence <= link(k).sequence || segment.header_state != HeaderState::valid ||
-        segment.alien)
+    if (segment.sequence <= sequence || !segment.readable() || is_superseded(segment.sequence))
       continue;
     const uint64_t from = format::kFirstGroupBlock * uint64_t{segment.header.block_bytes};
     Status status = look_at(segment, from, true);

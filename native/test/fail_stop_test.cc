@@ -289,7 +289,7 @@ TEST_CASE("fail-stop: an epoch that was cut is not used again") {
   policy.scan_all = true;
   REQUIRE(f.log.open(policy).ok());
   CHECK(f.log.report().last_lsn == 1);
-  CHECK(f.log.report().epoch == 3);
+  CHECK(f.log.report().epoch > 2);
 }
 
 // ensures that the loss of the last segment is told from a close: a rotation's seal says that there

@@ -5,7 +5,9 @@
 #include <map>
 #include <string>
 
+#include "format/bytes.h"
 #include "format/segment_header.h"
+#include "format/stamp.h"
 #include "log/loaded_segment.h"
 #include "log/recovery_table.h"
 #include "log/segment_file.h"
@@ -36,7 +38,7 @@ const RecoveryPolicy kVerify = policy_of(OnDamage::cut, OnDamage::refuse, true);
 // Each record a group of one block: the start group at block 2, LSN n at block 2 + n.
 struct Fixture {
   SimLog log;
-  Fixture() { REQUIRE(log.open().ok()); }
+  explicit Fixture(uint64_t seed = 1) : log(seed) { REQUIRE(log.open().ok()); }
   void append(int count) {
     for (int i = 0; i < count; i++) {
       REQUIRE(log.append("record " + std::to_string(log.engine->last_lsn() + 1)) != 0);
@@ -376,7 +378,7 @@ TEST_CASE("recovery: the size of blocks is not guessed from any group") {
 TEST_CASE("recovery: a rebuilt header of another log is no end of this one") {
   // The head stands in the start group, or moved on behind it.
   for (const bool at_start : {true, false}) {
-    Fixture other;
+    Fixture other(2);
     for (int i = 0; i < 5; i++) {
       other.append(1);
       other.log.rotate();
@@ -568,11 +570,405 @@ TEST_CASE("recovery: salvage of a file that ends anywhere") {
   CHECK(f.log.open().code == Code::corrupt);
   REQUIRE(f.log.open(kSalvage).ok());
   f.check_records(1, 3);
-  REQUIRE(f.log.append("record 4") == 4);
+  // What is left of the fourth record says that it was given.
+  REQUIRE(f.log.report().lost.size() == 1);
+  CHECK(f.log.report().lost[0].from == 4);
+  CHECK(f.log.report().lost[0].to == 4);
+  REQUIRE(f.log.append("record 5") == 5);
   f.log.run();
   f.log.power_cut();
   REQUIRE(f.log.open().ok());
-  f.check_records(1, 4);
+  CHECK(f.log.read_all().size() == 4);
+  CHECK(f.log.report().last_lsn == 5);
+}
+
+// ensures that a record whose LSN damage left, and no record behind it, is named as lost and its
+// LSN not given again; what was torn is cut.
+TEST_CASE("recovery: salvage names what damage took from the end") {
+  for (const bool sectors : {true, false}) {
+    Fixture f;
+    f.append(2);
+    REQUIRE(f.log.append(std::string(3000, 'y')) == 3);
+    f.log.run();
+    f.log.power_cut();
+    const uint64_t at = Fixture::group(3) + 1536;
+    f.log.flip(1, at + 200);
+    if (!sectors) {  // under a right stamp
+      uint8_t sector[512];
+      f.log.fs.disk().find(f.log.path(1))->visible.read(at, sector, sizeof sector);
+      const uint32_t tag = format::load<uint32_t>(sector + format::kStampTag);
+      format::stamp_sectors(sector, 1, at / 512, tag, false);
+      f.log.fs.damage(f.log.path(1), at, sector, sizeof sector);
+    }
+    f.log.flip(1, 4000);
+    REQUIRE(f.log.open(kSalvage).ok());
+    f.check_records(1, 2);
+    REQUIRE(f.log.report().lost.size() == 1);
+    CHECK(f.log.report().lost[0].from == 3);
+    CHECK(f.log.report().lost[0].to == 3);
+    CHECK(!f.log.report().lost[0].quarantine.empty());
+    CHECK(f.log.append("record 4") == 4);
+    f.log.run();
+    f.log.power_cut();
+    REQUIRE(f.log.open().ok());
+    CHECK(f.log.report().last_lsn == 4);
+  }
+  Fixture torn;
+  torn.append(2);
+  REQUIRE(torn.log.append(std::string(3000, 'y')) == 3);
+  torn.log.run();
+  torn.log.power_cut();
+  torn.log.zero(1, Fixture::group(3) + 1536, Fixture::group(4));
+  torn.log.flip(1, 4000);
+  REQUIRE(torn.log.open(kSalvage).ok());
+  CHECK(torn.log.report().lost.empty());
+  CHECK(torn.log.append("record 3") == 3);
+}
+
+// ensures that the loss report of point-in-time reaches to the end of the newest segment, wherever
+// the damage lies.
+TEST_CASE("recovery: point-in-time names all that it gives up") {
+  for (const uint64_t at : {uint64_t{50}, Fixture::group(0) + 100, Fixture::group(1) + 140}) {
+    Fixture f;
+    f.append(2);
+    f.log.rotate();
+    f.append(3);
+    f.log.wait_idle();
+    f.log.power_cut();
+    f.log.flip(1, at);
+    f.log.flip(2, 4096 + 100);
+    if (at == 50) f.log.zero(1, Fixture::group(0), Fixture::group(1));
+    REQUIRE(f.log.open(kPointInTime).ok());
+    CHECK(f.log.read_all().empty());
+    REQUIRE(f.log.report().lost.size() == 1);
+    CHECK(f.log.report().lost[0].from == 1);
+    CHECK(f.log.report().lost[0].to == 5);
+  }
+}
+
+// ensures that the header of another file, written before the groups of this one, costs no record,
+// and that a start group of another one does not pass for this one's.
+TEST_CASE("recovery: a block in the wrong file") {
+  const auto fill = [](Fixture* f) {
+    f->append(3);
+    f->log.rotate();
+    f->append(3);
+    f->log.wait_idle();
+  };
+  Fixture other(2);
+  fill(&other);
+  for (const uint64_t at : {uint64_t{0}, Fixture::group(0)}) {
+    for (const uint64_t size : {uint64_t{512}, uint64_t{4096}}) {
+      for (const uint64_t to : {uint64_t{1}, uint64_t{2}}) {
+        for (const bool foreign : {true, false}) {
+          INFO(at, " ", size, " ", to, " ", foreign);
+          Fixture f;
+          fill(&f);
+          const uint64_t epoch = f.log.engine->state().epoch.number;
+          f.log.power_cut();
+          SimLog& source = foreign ? other.log : f.log;
+          std::vector<uint8_t> bytes(size);
+          source.fs.disk()
+              .find(source.path(foreign ? to : 3 - to))
+              ->visible.read(at, bytes.data(), size);
+          f.log.fs.damage(f.log.path(to), at, bytes.data(), size);
+          CHECK(f.log.open().code == Code::corrupt);
+          REQUIRE(f.log.open(kSalvage).ok());
+          CHECK(f.log.engine->state().epoch.number > epoch);
+          f.check_records(1, 6);
+          CHECK(f.log.append("record 7") == 7);
+        }
+      }
+    }
+  }
+}
+
+// ensures that a lost seal and damage behind an end that the successor states cost no record.
+TEST_CASE("recovery: damage behind a stated end") {
+  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+    Fixture f;
+    f.append(3);
+    f.log.rotate();
+    f.append(2);
+    f.log.wait_idle();
+    f.log.power_cut();
+    f.log.zero(1, 4096, 8192);  // its seal
+    const std::vector<uint8_t> junk(512, 'x');
+    f.log.fs.damage(f.log.path(1), Fixture::group(4), junk.data(), junk.size());
+    CHECK(f.log.examine(kVerify).code == Code::corrupt);
+    REQUIRE(f.log.open(policy).ok());
+    f.check_records(1, 5);
+    CHECK(f.log.report().lost.empty());
+    CHECK(f.log.append("record 6") == 6);
+    f.log.run();
+    f.log.power_cut();
+    REQUIRE(f.log.examine(kVerify).ok());
+    f.check_records(1, 6);
+  }
+}
+
+// ensures that what a watermark behind the damage speaks of is named as lost, too, and what lay
+// between records that salvage picked out of the last groups.
+TEST_CASE("recovery: losses that only a watermark or a neighbour tells") {
+  Fixture f;
+  f.append(3);
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.flip(1, Fixture::group(2) + 140);
+  f.log.flip(1, Fixture::group(3) + 20);  // its header
+  f.log.zero(1, Fixture::group(3) + 512, Fixture::group(4));
+  REQUIRE(f.log.examine(kPointInTime).ok());
+  REQUIRE(f.log.report().lost.size() == 1);
+  CHECK(f.log.report().lost[0].from == 2);
+  CHECK(f.log.report().lost[0].to == 3);
+
+  Fixture g;
+  REQUIRE(g.log.append("record 1") == 1);
+  g.log.run();
+  REQUIRE(g.log.append("record 2") == 2);
+  g.log.run();
+  REQUIRE(g.log.append(std::string(3000, 'y')) == 3);
+  g.log.run();
+  g.log.power_cut();
+  g.log.flip(1, Fixture::group(2) + 3000);  // padding: the record can be picked out
+  g.log.flip(1, Fixture::group(3) + 2000);
+  REQUIRE(g.log.open(kSalvage).ok());
+  g.check_records(1, 2);
+  REQUIRE(g.log.report().lost.size() == 1);
+  CHECK(g.log.report().lost[0].from == 3);
+  CHECK(g.log.report().lost[0].to == 3);
+  CHECK(g.log.append("record 4") == 4);
+}
+
+// ensures that point-in-time cuts a segment that was salvaged before at its new damage, for good.
+TEST_CASE("recovery: point-in-time on a log that was salvaged") {
+  struct Case {
+    uint64_t segment;
+    uint64_t at;
+    uint64_t kept;
+  };
+  const Case cases[] = {{2, Fixture::group(2) + 140, 4},
+                        {2, Fixture::group(0) + 20, 3},
+                        {3, Fixture::group(1) + 140, 6},
+                        {1, Fixture::group(3) + 140, 2},
+                        {1, Fixture::group(0) + 20, 0},
+                        {2, UINT64_MAX, 3},
+                        {1, UINT64_MAX, 0}};
+  for (const uint64_t hurt : {50, 4096 + 100, 8192 + 3 * 4096 + 140}) {
+    for (const Case& damage : cases) {
+      INFO(hurt, ": ", damage.segment, " at ", damage.at);
+      Fixture f;
+      for (int i = 0; i < 3; i++) {
+        f.append(3);
+        f.log.rotate();
+      }
+      f.log.wait_idle();
+      f.log.power_cut();
+      f.log.flip(2, hurt);
+      CHECK(f.log.examine(kVerify).code == Code::corrupt);
+      REQUIRE(f.log.open(kSalvage).ok());
+      f.append(1);
+      REQUIRE(f.log.close());
+      if (damage.at == UINT64_MAX)
+        REQUIRE(f.log.fs.unlink(f.log.path(damage.segment)).ok());
+      else
+        f.log.flip(damage.segment, damage.at);
+      // No record lies in the start group of a segment that is scanned anyway.
+      const bool costs = damage.segment != 2 || damage.at != Fixture::group(0) + 20;
+      CHECK(f.log.examine(kVerify).code == (costs ? Code::corrupt : Code::ok));
+      REQUIRE(f.log.open(kPointInTime).ok());
+      const uint64_t last = f.log.report().last_lsn;
+      CHECK(last <= 10);
+      const size_t read = f.log.read_all().size();
+      const uint64_t lsn = f.log.append("appended");
+      REQUIRE(lsn > 0);
+      f.log.run();
+      REQUIRE(f.log.close());
+      for (const RecoveryPolicy& policy : {kVerify, kPointInTime}) {
+        REQUIRE(f.log.open(policy).ok());
+        CHECK(f.log.report().verdict == Verdict::clean);
+        CHECK(f.log.report().last_lsn == lsn);
+        const std::vector<std::string> records = f.log.read_all();
+        REQUIRE(records.size() == read + 1);
+        CHECK(records.back() == "appended");
+        REQUIRE(f.log.close());
+      }
+      if (hurt != 8192 + 3 * 4096 + 140) CHECK(read >= damage.kept);
+    }
+  }
+}
+
+// ensures the same where each segment is a life of its own.
+TEST_CASE("recovery: point-in-time on lives that were salvaged") {
+  for (const uint64_t salvaged : {1, 2, 3}) {
+    for (const uint64_t hurt : {1, 2, 3}) {
+      for (const uint64_t at :
+           {uint64_t{50}, Fixture::group(0) + 20, Fixture::group(2) + 140, UINT64_MAX}) {
+        INFO(salvaged, " ", hurt, " ", at);
+        Fixture f;
+        for (int i = 0; i < 3; i++) {
+          f.append(3);
+          f.log.power_cut();
+          REQUIRE(f.log.open().ok());
+        }
+        f.append(1);
+        f.log.power_cut();
+        f.log.zero(salvaged, 0, 4096);
+        REQUIRE(f.log.open(kSalvage).ok());
+        f.append(1);
+        REQUIRE(f.log.close());
+        if (at == UINT64_MAX)
+          REQUIRE(f.log.fs.unlink(f.log.path(hurt)).ok());
+        else
+          f.log.flip(hurt, at);
+        REQUIRE(f.log.open(kPointInTime).ok());
+        const size_t read = f.log.read_all().size();
+        const uint64_t lsn = f.log.append("appended");
+        f.log.run();
+        REQUIRE(f.log.close());
+        REQUIRE(f.log.open(kVerify).ok());
+        CHECK(f.log.report().last_lsn == lsn);
+        CHECK(f.log.read_all().size() == read + 1);
+      }
+    }
+  }
+}
+
+// ensures that a crash after the release of a salvaged segment costs nothing: the head that moved
+// on behind the newest start group is found, though the segment before it was known to be damaged.
+TEST_CASE("recovery: a salvaged segment that was released is not missed") {
+  Fixture f;
+  f.append(5);
+  f.log.wait_idle();
+  f.log.power_cut();
+  f.log.flip(1, Fixture::group(3) + 140);
+  REQUIRE(f.log.open(kSalvage).ok());
+  f.append(3);
+  f.log.release();
+  f.append(2);
+  f.log.wait_idle();
+  f.log.power_cut();
+  for (const RecoveryPolicy& policy : {kStrict, kVerify, kPointInTime, kSalvage}) {
+    REQUIRE(f.log.examine(policy).ok());
+    CHECK(f.log.report().verdict == Verdict::clean);
+    CHECK(f.log.report().first_lsn == 6);
+    CHECK(f.log.report().last_lsn == 10);
+    CHECK(f.log.report().lost.empty());
+  }
+}
+
+// ensures that the seal of a segment whose end was cut later does not hide what the later life
+// wrote.
+TEST_CASE("recovery: a seal that is older than the cut") {
+  Fixture f;
+  f.append(9);
+  REQUIRE(f.log.close());
+  f.log.flip(1, Fixture::group(5) + 140);
+  REQUIRE(f.log.open(kPointInTime).ok());
+  REQUIRE(f.log.report().last_lsn == 4);
+  f.append(6);
+  f.log.power_cut();
+  f.log.flip(2, Fixture::group(0) + 20);
+  REQUIRE(f.log.open(kSalvage).ok());
+  f.check_records(1, 10);
+  CHECK(f.log.report().lost.empty());
+}
+
+// ensures that a rebuilt header is vouched for by its epoch where its predecessor is gone.
+TEST_CASE("recovery: a rebuilt header behind a missing segment") {
+  Fixture f;
+  for (int i = 0; i < 2; i++) {
+    f.append(2);
+    f.log.rotate();
+  }
+  f.append(2);
+  f.log.power_cut();
+  REQUIRE(f.log.fs.unlink(f.log.path(2)).ok());
+  f.log.flip(3, 50);
+  REQUIRE(f.log.open(kSalvage).ok());
+  CHECK(f.log.read_all().size() == 4);
+  CHECK(f.log.report().last_lsn == 6);
+}
+
+// ensures that an epoch is known from what was kept aside when nothing else is left of its life.
+TEST_CASE("recovery: an epoch that only the quarantine tells") {
+  Fixture f;
+  f.append(3);
+  REQUIRE(f.log.close());
+  f.log.flip(1, Fixture::group(2) + 140);
+  for (int i = 0; i < 3; i++) {  // empty lives replace each other
+    REQUIRE(f.log.open(kPointInTime).ok());
+    REQUIRE(f.log.close());
+  }
+  REQUIRE(f.log.open(kPointInTime).ok());
+  f.append(1);
+  f.log.rotate();
+  f.log.flip(2, Fixture::group(1) + 140);
+  f.log.power_cut();
+  REQUIRE(f.log.open(kPointInTime).ok());
+  const uint64_t epoch = f.log.engine->state().epoch.number;
+  f.append(1);
+  f.log.power_cut();
+  REQUIRE(f.log.fs.unlink(f.log.path(f.log.examination().highest_sequence + 1)).ok());
+  REQUIRE(f.log.open(kSalvage).ok());
+  CHECK(f.log.engine->state().epoch.number > epoch);
+}
+
+// ensures that the epoch of a life of which only a file without a group is left is not given again.
+TEST_CASE("recovery: a file without a group hides a life") {
+  for (const bool cut_short : {true, false}) {
+    for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+      Fixture f;
+      f.append(2);
+      REQUIRE(f.log.close());
+      REQUIRE(f.log.open().ok());
+      f.append(1);
+      const uint64_t epoch = f.log.engine->state().epoch.number;
+      f.log.power_cut();
+      if (cut_short) {
+        f.log.fs.shorten(f.log.path(2), 8192);
+      } else {
+        f.log.flip(2, Fixture::group(0) + 20);
+        f.log.flip(2, Fixture::group(1) + 20);
+      }
+      CHECK(f.log.open().code == Code::corrupt);
+      REQUIRE(f.log.open(policy).ok());
+      CHECK(f.log.engine->state().epoch.number > epoch);
+      CHECK(f.log.append("another") != 0);
+      f.log.run();
+      f.log.power_cut();
+      REQUIRE(f.log.open().ok());
+    }
+  }
+}
+
+// ensures that the epoch of a life whose only file was replaced by another log's is not given
+// again.
+TEST_CASE("recovery: another log's file hides a life") {
+  Fixture other(2);
+  other.append(1);
+  REQUIRE(other.log.close());
+  REQUIRE(other.log.open().ok());
+  other.append(1);
+  REQUIRE(other.log.close());
+  const sim::Inode* const file = other.log.fs.disk().find(other.log.path(2));
+  REQUIRE(file != nullptr);
+  std::vector<uint8_t> bytes(file->size);
+  file->visible.read(0, bytes.data(), bytes.size());
+  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+    Fixture f;
+    f.append(2);
+    REQUIRE(f.log.close());
+    REQUIRE(f.log.open().ok());
+    f.append(1);
+    const uint64_t epoch = f.log.engine->state().epoch.number;
+    f.log.power_cut();
+    f.log.fs.damage(f.log.path(2), 0, bytes.data(), bytes.size());
+    CHECK(f.log.open().code == Code::corrupt);
+    REQUIRE(f.log.open(policy).ok());
+    f.check_records(1, 2);
+    CHECK(f.log.engine->state().epoch.number > epoch);
+  }
 }
 
 // ensures that damage behind the first 4096 bytes of a larger header block is met, and that its
