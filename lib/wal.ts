@@ -477,7 +477,8 @@ export class Wal {
         if (error === null) return resolve(result as T)
         const stopped = codeOf(error.code) === 'WAL_POISONED'
         const cause = stopped ? this.#poison : undefined
-        const fate = stopped && action === 'flushing' ? this.#undecided() : {}
+        const waits = action === 'flushing' || action === 'closing'
+        const fate = stopped && waits ? this.#undecided() : {}
         reject(fromNative(error, action, { directory: this.directory, cause, ...fate }))
       })
     })

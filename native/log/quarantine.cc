@@ -32,9 +32,15 @@ class Cleaner {
         quarantine_(options.directory + "/" + kQuarantineName) {}
 
   bool cuts() const { return examination_->tail_end != 0 || !examination_->dead.empty(); }
+  // Whether anything is lost that no earlier life reported.
+  bool loses() const {
+    const std::vector<LostRange>& lost = examination_->report.lost;
+    return std::any_of(lost.begin(), lost.end(),
+                       [](const LostRange& range) { return range.reason != kKnownHole; });
+  }
 
   Status before_life() {
-    if (!cuts()) return {};
+    if (!cuts() && !loses()) return {};
     bool created = false;
     Status status = fs_.make_directory(quarantine_, &created);
     if (status

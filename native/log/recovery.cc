@@ -389,7 +389,7 @@ Status Examiner::finish() {
                                                               : OnDamage::cut;
   forget_below_head();
   for (const format::Hole& hole : out_->state.holes) {
-    report.lost.push_back({hole.from, hole.to, 0, 0, "known-hole", ""});
+    report.lost.push_back({hole.from, hole.to, 0, 0, kKnownHole, ""});
   }
   report_loss(row);
   if (row.verdict == Verdict::corrupt && action == OnDamage::skip) {

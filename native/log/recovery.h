@@ -100,6 +100,7 @@ std::string segment_name(uint64_t sequence);
 bool parse_segment_name(const std::string& name, uint64_t* sequence);
 
 inline constexpr size_t kScanWindowBytes = 1 << 20;
+inline constexpr char kKnownHole[] = "known-hole";  // the reason of a loss that is no news
 inline constexpr char kLockName[] = "LOCK";
 inline constexpr char kQuarantineName[] = "quarantine";
 inline constexpr char kTemporarySuffix[] =

@@ -848,6 +848,8 @@ TEST_CASE("recovery: a salvaged segment that was released is not missed") {
   f.append(2);
   f.log.wait_idle();
   f.log.power_cut();
+  (void)f.log.fs.unlink(f.log.path(1));
+  REQUIRE(f.log.fs.disk().find(f.log.path(1)) == nullptr);
   for (const RecoveryPolicy& policy : {kStrict, kVerify, kPointInTime, kSalvage}) {
     REQUIRE(f.log.examine(policy).ok());
     CHECK(f.log.report().verdict == Verdict::clean);
@@ -874,6 +876,25 @@ TEST_CASE("recovery: a seal that is older than the cut") {
   CHECK(f.log.report().lost.empty());
 }
 
+// ensures that the loss of the oldest segment stays known.
+TEST_CASE("recovery: a missing head is a hole") {
+  Fixture f;
+  f.append(2);
+  f.log.rotate();
+  f.append(2);
+  f.log.power_cut();
+  REQUIRE(f.log.fs.unlink(f.log.path(1)).ok());
+  for (int i = 0; i < 2; i++) {
+    REQUIRE(f.log.open(i == 0 ? kSalvage : kStrict).ok());
+    CHECK(f.log.report().first_lsn == 1);
+    CHECK(f.log.report().last_lsn == 4);
+    REQUIRE(f.log.report().lost.size() == 1);
+    CHECK(f.log.report().lost[0].from == 1);
+    CHECK(f.log.report().lost[0].to == 2);
+    REQUIRE(f.log.close());
+  }
+}
+
 // ensures that a rebuilt header is vouched for by its epoch where its predecessor is gone.
 TEST_CASE("recovery: a rebuilt header behind a missing segment") {
   Fixture f;
@@ -882,7 +903,7 @@ TEST_CASE("recovery: a rebuilt header behind a missing segment") {
     f.log.rotate();
   }
   f.append(2);
-  f.log.power_cut();
+  REQUIRE(f.log.close());  // no prepared segment lies behind it
   REQUIRE(f.log.fs.unlink(f.log.path(2)).ok());
   f.log.flip(3, 50);
   REQUIRE(f.log.open(kSalvage).ok());

@@ -4,7 +4,9 @@ import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import {
   bigRecords,
+  damage,
   expectCode,
+  lsnsFrom,
   makeDirectory,
   makeLog,
   open,
@@ -54,6 +56,18 @@ describe('a read-only handle', () => {
     const wal = await open(directory, readOnly)
     expect(await readTexts(wal)).toEqual([])
     expect(await readTexts(wal, { from: 7 })).toEqual([])
+  })
+
+  it('takes back what a later life cut', async () => {
+    const texts = lsnsFrom(1, 20).map((lsn) => `record ${lsn} `)
+    const directory = await makeLog(texts)
+    const reader = await open(directory, readOnly)
+    expect(await readTexts(reader)).toEqual(texts)
+    damage(directory, 'record 5 ')
+    const writer = await open(directory, { recovery: 'point-in-time' })
+    await writer.append('new')
+    await expect.poll(() => readTexts(reader)).toEqual([...texts.slice(0, 4), 'new'])
+    expect(reader).toMatchObject({ lastLsn: 5, durableLsn: 5, epoch: writer.epoch })
   })
 
   it('does not take a log whose files are gone for one that never was', async () => {

@@ -31,6 +31,16 @@ it('a limit of the size of files refuses records without killing the process', a
   expect(await (await open(directory)).append('without the limit')).toBe(1)
 })
 
+it('a queue for which there is no memory is an error of opening, and begins nothing', async ({
+  skip,
+}) => {
+  const limited = await startLimited('ulimit -v 3000000', 'starved.mjs', [makeDirectory()])
+  // A build with sanitizers, or another runtime, may not even start so.
+  if (limited.stdout === '') return skip('this process cannot live with limited memory')
+  expect(limited).toMatchObject({ code: 0, signal: null })
+  expect(limited.stdout).toBe('WAL_IO -12 mmap\nopened 1\n')
+})
+
 it('a limit that is met by an open segment stops the log without killing the process', async ({
   skip,
 }) => {
