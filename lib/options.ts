@@ -46,8 +46,8 @@ export interface WalOptions {
    */
   segmentBytes?: number | undefined
   /**
-   * Largest record or batch. Default 16 MiB or what fits; at most min(queueBytes, segmentBytes - 64
-   * KiB).
+   * Largest record, alone or in a batch. Default 16 MiB or what fits; at most min(queueBytes,
+   * segmentBytes - 64 KiB), which is also the bound of a batch in total.
    */
   maxRecordBytes?: number | undefined
   /** Bound of all copied bytes that are not yet durable. Default 32 MiB, 4 KiB to 4 GiB. */

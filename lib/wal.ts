@@ -218,7 +218,7 @@ export class Wal {
    *   WAL_READ_ONLY
    */
   async flush(upTo?: number): Promise<number> {
-    if (this.#state !== State.writable) throw this.#stateError('flushing', true)
+    if (this.#state !== State.writable) throw this.#stateError('flushing', upTo ?? this.lastLsn)
     if (upTo !== undefined) {
       const lastLsn = this.lastLsn
       if (!Number.isInteger(upTo) || upTo < 0 || upTo > lastLsn) {
@@ -437,16 +437,16 @@ export class Wal {
    * What became of the records that are not durable once the log has stopped: some of them were
    * handed over, and which of these the next opening finds nobody knows.
    */
-  #undecided(): Pick<WalErrorDetails, 'outcome' | 'epoch' | 'lsn'> {
-    const { durableLsn, lastLsn, epoch } = this
-    return lastLsn > durableLsn ? { outcome: 'indeterminate', epoch, lsn: lastLsn } : {}
+  #undecided(lsn: number): Pick<WalErrorDetails, 'outcome' | 'epoch' | 'lsn'> {
+    const { durableLsn, epoch } = this
+    return lsn > durableLsn ? { outcome: 'indeterminate', epoch, lsn } : {}
   }
 
   /**
    * The error of a call in a state that does not allow it.
-   * @param waits whether the call is about records that were given before
+   * @param waitsFor the LSN up to which a call waits for records that were given before
    */
-  #stateError(action: string, waits = false): WalError {
+  #stateError(action: string, waitsFor?: number): WalError {
     const outcome = 'not-written'
     const place = ` at ${this.directory}`
     switch (this.#state) {
@@ -460,7 +460,7 @@ export class Wal {
         const { errno, syscall, path, segment, offset, epoch } = cause
         const message = messageOf('WAL_POISONED', action, 'an earlier write failed', place)
         const details = { errno, syscall, path, segment, offset, epoch, cause } as const
-        const fate = waits ? this.#undecided() : ({ outcome } as const)
+        const fate = waitsFor === undefined ? ({ outcome } as const) : this.#undecided(waitsFor)
         return new WalError('WAL_POISONED', message, { ...details, ...fate })
       }
       default: {
@@ -478,7 +478,7 @@ export class Wal {
         const stopped = codeOf(error.code) === 'WAL_POISONED'
         const cause = stopped ? this.#poison : undefined
         const waits = action === 'flushing' || action === 'closing'
-        const fate = stopped && waits ? this.#undecided() : {}
+        const fate = stopped && waits ? this.#undecided(this.lastLsn) : {}
         reject(fromNative(error, action, { directory: this.directory, cause, ...fate }))
       })
     })
@@ -488,7 +488,8 @@ export class Wal {
     this.#publish()
     const { firstLsn, lastLsn, durableLsn, epoch } = this
     const final = { firstLsn, lastLsn, durableLsn, epoch }
-    const poisoned = this.#state === State.poisoned ? this.#stateError('closing', true) : undefined
+    const poisoned =
+      this.#state === State.poisoned ? this.#stateError('closing', this.lastLsn) : undefined
     this.#state = State.closed
     // From here on the handle may go stale at any time, so the getters stop asking it.
     this.#final = final

@@ -95,8 +95,9 @@ Status ReadOnlyLog::look(log::RecoveryReport* report) {
   // What was shown once stays shown: a look never takes a record back. A life that began behind a
   // cut does, and what it gave since is another content.
   const format::Epoch& epoch = examination.state.epoch;
-  const bool cut =
-      !examination.empty && epoch.id != state_.epoch.id && epoch.first_lsn <= durable_lsn_;
+  const bool later = !examination.empty && shown_epoch_ != 0 && epoch.number > shown_epoch_;
+  const bool cut = later && epoch.first_lsn <= durable_lsn_;
+  if (!examination.empty) shown_epoch_ = std::max(shown_epoch_, epoch.number);
   const uint64_t shown = cut ? 0 : durable_lsn_;
   durable_lsn_ = std::max(shown, examination.report.last_lsn);
   state_ = examination.state;

@@ -45,6 +45,7 @@ class ReadOnlyLog final : public Source {
   Catalog catalog_;
   format::ControlState state_;
   uint64_t durable_lsn_ = 0;
+  uint64_t shown_epoch_ = 0;  // the highest epoch that a look found
   bool live_ = false;
   uint64_t looked_at_ns_ = 0;
 };

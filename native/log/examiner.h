@@ -68,6 +68,7 @@ class Examiner {
   Status find_use(const LoadedSegment& loaded, bool* used);
   bool hides_life(const LoadedSegment& loaded) const;
   Status sort_files();
+  bool was_closed() const;
   void report_loss(const RecoveryRow& row);
   Status refuse(const RecoveryRow& row) const;
 

@@ -349,6 +349,7 @@ void note_sector(const uint8_t* sector, uint64_t offset, const format::SegmentHe
   if (state == SectorState::damaged || state == SectorState::older) {
     if (!evidence->damaged) evidence->damaged_offset = offset;
     evidence->damaged = true;
+    evidence->headless = evidence->headless || offset >= evidence->covered_end;
     return;
   }
   evidence->current = true;

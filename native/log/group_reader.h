@@ -162,7 +162,7 @@ struct TailEvidence {
   bool damaged = false;
   uint64_t damaged_offset = 0;
   bool short_file = false;
-  bool headless = false;       // sectors survive of a group whose header does not
+  bool headless = false;       // a group whose header is gone: sectors of it, or damaged ones
   uint64_t covered_end = 0;    // end of the last group whose header survives
   uint64_t watermark_lsn = 0;  // the highest durable LSN stated there
   uint64_t watermark_end = 0;  // the highest durable end of this file stated there

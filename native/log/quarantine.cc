@@ -102,7 +102,8 @@ class Cleaner {
     for (LostRange& lost : examination_->report.lost) {
       // What was cut behind the end was cut from there on, wherever the damage lies.
       const bool behind = lost.from > examination_->report.last_lsn;
-      if ((lost.segment >= sequence || behind) && lost.quarantine.empty()) out.push_back(&lost);
+      const bool is_news = lost.quarantine.empty() && lost.reason != kKnownHole;
+      if (is_news && (lost.segment >= sequence || behind)) out.push_back(&lost);
     }
     return out;
   }

@@ -79,9 +79,10 @@ bool is_temporary(const std::string& name) {
          all_of_set(rest_of("recycle-"), "0123456789");
 }
 
-// Of a name like "<segment>.<offset>.epoch<number>.cut"; 0 for any other.
+// Of a name like "<segment>.wal.epoch<number>.cut"; 0 for any other. Whole files are moved once the
+// life is durable; copies of tails are made before, by a life that may never begin.
 uint64_t epoch_of_copy(const std::string& name) {
-  constexpr char kMark[] = ".epoch";
+  constexpr char kMark[] = ".wal.epoch";
   constexpr uint64_t kMost = uint64_t{1} << 53;
   size_t at = name.rfind(kMark);
   if (at == std::string::npos) return 0;
@@ -347,6 +348,17 @@ Status Examiner::refuse(const RecoveryRow& row) const {
   return std::move(status).at(bad_segment_, bad_offset_);
 }
 
+// Damage elsewhere does not make a close undone; a later life does, whatever is left of it.
+bool Examiner::was_closed() const {
+  if (chain_.empty() || !(closed_ || chain_.back()->closed())) return false;
+  const uint64_t last = chain_.back()->sequence;
+  return std::none_of(loaded_.begin(), loaded_.end(), [&](const LoadedSegment& loaded) {
+    return loaded.sequence > last &&
+           (loaded.start_defect != Defect::nothing || !loaded.readable() ||
+            std::count(used_.begin(), used_.end(), loaded.sequence) > 0);
+  });
+}
+
 void Examiner::report_loss(const RecoveryRow& row) {
   RecoveryReport& report = out_->report;
   if (row.verdict == Verdict::clean ||
@@ -375,9 +387,7 @@ Status Examiner::finish() {
     if (segment->sealed()) highest_lsn_ = std::max(highest_lsn_, segment->seal.seal.last_lsn);
   }
   report.verdict = row.verdict;
-  // Damage elsewhere does not make a close undone.
-  report.closed =
-      closed_ || (row.verdict == Verdict::corrupt && !chain_.empty() && chain_.back()->closed());
+  report.closed = row.verdict == Verdict::corrupt ? was_closed() : closed_;
   report.row = row.name;
   if (row.verdict != Verdict::clean) {
     report.evidence_segment = bad_segment_;
@@ -448,8 +458,9 @@ Status Examiner::run() {
     if (!status.ok()) return status;
     // A tip whose end is proven, or that was closed, is followed by nothing; look whether that is
     // true. And where the walk ended early, what lies behind says how much is lost.
-    if (!rest_looked_at_ && !policy_.live) {
-      const bool ended_early = stopped_;
+    const bool ended_early = stopped_;
+    const bool settled = ended_early && policy_.damage == OnDamage::refuse && !policy_.scan_all;
+    if (!rest_looked_at_ && !policy_.live && !settled) {
       stopped_ = true;
       const uint64_t kept = out_->segments.empty() ? 0 : out_->segments.back().header.sequence;
       status = look_at_rest(ended_early ? kept : link(chain_.size() - 1).sequence);

@@ -309,7 +309,8 @@ void Examiner::assume_state() {
 
 // What lies behind the last record that was salvaged is kept aside before its bytes are given up.
 Status Examiner::keep_rest() {
-  if (out_->segments.empty()) return {};
+  // Beside a writer, what was written since the end was looked for is no evidence.
+  if (out_->segments.empty() || policy_.live) return {};
   const SegmentEntry& last = out_->segments.back();
   for (const LoadedSegment& loaded : loaded_) {
     if (loaded.sequence != last.header.sequence) continue;
@@ -337,8 +338,8 @@ Status Examiner::lose_rest(io::File& file, const LoadedSegment& loaded, uint64_t
                            const TailEvidence& tail) {
   SegmentEntry& last = out_->segments.back();
   const uint64_t seen = std::max(tail.highest_lsn, tail.watermark_lsn);
-  // Nothing says how many: as after a tear, at least one is named.
-  if (seen <= last_lsn_ && tail.damaged && out_->tail_end != 0)
+  // Nothing says how many: as after a tear, at least one is named. A seal would say.
+  if (seen <= last_lsn_ && tail.damaged && tail.headless && !loaded.sealed())
     out_->report.lost.push_back(
         {last_lsn_ + 1, last_lsn_ + 1, loaded.sequence, last.end, bad_reason_, ""});
   if (seen <= last_lsn_) return {};

@@ -876,6 +876,65 @@ TEST_CASE("recovery: a seal that is older than the cut") {
   CHECK(f.log.report().lost.empty());
 }
 
+// ensures that lives that never begin use up neither epochs nor space for copies of the same tail.
+TEST_CASE("recovery: openings that fail leave one copy of the tail") {
+  Fixture f;
+  craft_torn_tail(&f);
+  for (int i = 0; i < 3; i++) {
+    f.log.fs.add({.operations = sim::kOpens, .path = "prepare-"});
+    CHECK(!f.log.open().ok());
+    f.log.fs.clear_faults();
+  }
+  REQUIRE(f.log.open().ok());
+  CHECK(f.log.engine->state().epoch.number == 2);
+  std::vector<std::string> kept;
+  REQUIRE(f.log.fs.list("/log/quarantine", &kept).ok());
+  CHECK(kept.size() == 2);  // the tail and the report
+}
+
+// ensures that a group of which nothing is left but damage is named as one record at least, by
+// both modes, also behind a record that salvage picked out of damage; and that a seal says better.
+TEST_CASE("recovery: damage that hides how much it took") {
+  for (const RecoveryPolicy& policy : {kPointInTime, kSalvage}) {
+    Fixture f;
+    f.append(3);
+    f.log.power_cut();
+    for (uint64_t at = 0; at < 4096; at += 512) f.log.flip(1, Fixture::group(3) + at + 30);
+    REQUIRE(f.log.open(policy).ok());
+    REQUIRE(f.log.report().lost.size() == 1);
+    CHECK(f.log.report().lost[0].from == 3);
+  }
+  Fixture picked;
+  picked.append(3);
+  picked.log.power_cut();
+  picked.log.flip(1, Fixture::group(3) - 512 + 30);  // padding of the record before
+  picked.log.flip(1, Fixture::group(3) + 30);
+  REQUIRE(picked.log.open(kSalvage).ok());
+  picked.check_records(1, 2);
+  REQUIRE(picked.log.report().lost.size() == 1);
+  CHECK(picked.log.report().lost[0].from == 3);
+  Fixture closed;
+  closed.append(3);
+  REQUIRE(closed.log.close());
+  closed.log.flip(1, Fixture::group(4) + 30);  // the close group
+  REQUIRE(closed.log.open(kSalvage).ok());
+  closed.check_records(1, 3);
+  CHECK(closed.log.report().lost.empty());
+  CHECK(closed.log.report().closed);
+}
+
+// ensures that the close of an earlier life is not taken for that of the last one.
+TEST_CASE("recovery: a close that a later life undid") {
+  Fixture f;
+  craft_closed(&f);
+  REQUIRE(f.log.open().ok());
+  f.append(1);
+  f.log.power_cut();
+  f.log.flip(2, kFirstGroup + 20);
+  CHECK(f.log.examine(kVerify).code == Code::corrupt);
+  CHECK(!f.log.report().closed);
+}
+
 // ensures that the loss of the oldest segment stays known.
 TEST_CASE("recovery: a missing head is a hole") {
   Fixture f;
