@@ -171,7 +171,7 @@ TEST_CASE("ensures that a log that stops keeps its lock while a commit is under 
   f.held.hold();
   f.append("first");
   CHECK(f.held.begun() == 1);
-  f.fs.add({.operation = Operation::identity, .times = 1, .error = ENOENT});
+  f.fs.add({.operation = Operation::identity, .times = 1000, .error = ENOENT});
   uint64_t ignored = 0;
   CHECK_FALSE(f.log().truncate_before(1, &ignored).ok());  // the directory is gone
   REQUIRE(f.open->is_poisoned());
@@ -406,7 +406,8 @@ TEST_CASE("ensures that a log that stopped is not shut down before a write that 
     // As the event loop's thread begins what waited, from the descriptor's callback.
     std::thread loop([&] { f.append("being begun"); });
     while (!hung) usleep(500);
-    f.fs.add({.operation = Operation::identity, .times = 1, .error = ENOENT});
+    // More than once: a segment that is still being prepared looks, too.
+    f.fs.add({.operation = Operation::identity, .times = 1000, .error = ENOENT});
     uint64_t ignored = 0;
     CHECK_FALSE(f.log().truncate_before(1, &ignored).ok());
     REQUIRE(f.open->is_poisoned());
