@@ -337,7 +337,7 @@ Status Examiner::keep_rest() {
 Status Examiner::lose_rest(io::File& file, const LoadedSegment& loaded, uint64_t from,
                            const TailEvidence& tail) {
   SegmentEntry& last = out_->segments.back();
-  const uint64_t seen = std::max(tail.highest_lsn, tail.watermark_lsn);
+  const uint64_t seen = tail.highest_lsn;
   // Nothing says how many: as after a tear, at least one is named. A seal would say.
   if (seen <= last_lsn_ && tail.damaged && tail.headless && !loaded.sealed())
     out_->report.lost.push_back(

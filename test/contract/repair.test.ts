@@ -9,11 +9,9 @@ import {
   damage,
   expectCode,
   lsnsFrom,
-  makeDirectory,
   makeLog,
   open,
   readLsns,
-  SMALL,
   segmentFiles,
   setByte,
 } from '../fixtures/log.js'
@@ -124,7 +122,7 @@ it('a directory under a segment’s name is no log', async () => {
 })
 
 it('a reader that was overtaken says where it was, and what to do', async () => {
-  const wal = await open(makeDirectory(), { ...SMALL })
+  const wal = await open()
   await appendAll(wal, bigRecords(120))
   const reading = wal.read()
   await reading.next()
